@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The C types a model's members may have, beyond the language's own, and the column types they stand for.
+ *
+ * NULL: text and bytes say it with a NULL pointer in a column that is `.nullable`; every scalar has an
+ * optional form orm_opt_<type> with `has` false for NULL. A zero-initialised optional is NULL.
+ */
+#ifndef ORM_TYPES_H
+#define ORM_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <orm/status.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Column types; the numbers are the wire's. */
+typedef enum orm_type {
+	ORM_TYPE_NONE = 0,
+	ORM_BOOL = 1,     /* bool */
+	ORM_INT32 = 2,    /* int32_t */
+	ORM_INT64 = 3,    /* int64_t */
+	ORM_DOUBLE = 4,   /* double */
+	ORM_TEXT = 5,     /* const char *: UTF-8, NUL-terminated */
+	ORM_BYTES = 6,    /* orm_bytes */
+	ORM_DATE = 7,     /* orm_date */
+	ORM_TIME = 8,     /* orm_time */
+	ORM_DATETIME = 9  /* orm_datetime */
+} orm_type;
+
+/* The last type's number: tables indexed by orm_type have ORM_TYPE_MAX + 1 entries. */
+#define ORM_TYPE_MAX ORM_DATETIME
+
+/* A span of bytes; data == NULL is NULL, size 0 with data != NULL is an empty value. */
+typedef struct orm_bytes {
+	const void *data;
+	size_t      size;
+} orm_bytes;
+
+/* A calendar day of the proleptic Gregorian calendar (ISO 8601): days since 1970-01-01. */
+typedef struct orm_date {
+	int32_t days;
+} orm_date;
+
+/* A time of day without a zone: microseconds since midnight, 0 to 86'399'999'999. */
+typedef struct orm_time {
+	int64_t us;
+} orm_time;
+
+/* An instant: microseconds since 1970-01-01T00:00:00Z, without leap seconds (POSIX time). */
+typedef struct orm_datetime {
+	int64_t us;
+} orm_datetime;
+
+typedef struct orm_opt_bool     { bool has; bool value; } orm_opt_bool;
+typedef struct orm_opt_int32    { bool has; int32_t value; } orm_opt_int32;
+typedef struct orm_opt_int64    { bool has; int64_t value; } orm_opt_int64;
+typedef struct orm_opt_double   { bool has; double value; } orm_opt_double;
+typedef struct orm_opt_date     { bool has; orm_date value; } orm_opt_date;
+typedef struct orm_opt_time     { bool has; orm_time value; } orm_opt_time;
+typedef struct orm_opt_datetime { bool has; orm_datetime value; } orm_opt_datetime;
+
+/* What the database does with a row whose referenced row is deleted (SQL:2016, 11.8). */
+typedef enum orm_on_delete {
+	ORM_NO_ACTION = 0,
+	ORM_RESTRICT = 1,
+	ORM_CASCADE = 2,
+	ORM_SET_NULL = 3,
+	ORM_SET_DEFAULT = 4
+} orm_on_delete;
+
+/* Calendar helpers. Months and days count from 1; out-of-range input is ORM_EINVAL. */
+ORM_API orm_status   orm_date_from_ymd(int year, int month, int day, orm_date *date);
+ORM_API void         orm_date_to_ymd(orm_date date, int *year, int *month, int *day);
+ORM_API orm_datetime orm_datetime_now(void);
+
+/*
+ * ISO 8601 text: "2026-11-23", "13:15:36.000001", "2026-11-23T13:15:36.000001Z". Formatting writes at most
+ * ORM_ISO_SIZE bytes with the NUL and leaves out a zero fraction. Parsing takes the same forms, a space
+ * for the T, and an offset such as +02:00 for the Z; anything else is ORM_EINVAL.
+ */
+#define ORM_ISO_SIZE 40
+ORM_API void       orm_date_format(orm_date date, char text[ORM_ISO_SIZE]);
+ORM_API void       orm_time_format(orm_time time, char text[ORM_ISO_SIZE]);
+ORM_API void       orm_datetime_format(orm_datetime datetime, char text[ORM_ISO_SIZE]);
+ORM_API orm_status orm_date_parse(const char *text, orm_date *date);
+ORM_API orm_status orm_time_parse(const char *text, orm_time *time);
+ORM_API orm_status orm_datetime_parse(const char *text, orm_datetime *datetime);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
