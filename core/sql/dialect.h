@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A dialect: how an engine spells SQL, as const data with a few functions where data cannot say it. The
+ * driver (driver/driver.h) is how to talk to the engine. Adding an engine adds one dialect and one driver.
+ */
+#ifndef ORMD_SQL_DIALECT_H
+#define ORMD_SQL_DIALECT_H
+
+#include "base/buffer.h"
+#include "model/registry.h"
+
+typedef struct ormd_dialect {
+	const char *name;                  /* "sqlite" */
+	char        quote;                 /* of identifiers: '"' or '`'; doubled inside */
+	bool        numbered_parameters;   /* $1, $2, ... instead of ? */
+	bool        returning;             /* INSERT .. RETURNING */
+	uint32_t    max_parameters;        /* of one statement */
+	bool        transactional_ddl;
+	bool        alter_add_foreign_key; /* foreign keys of model cycles are added after the tables; else they are declared inline (the engine accepts forward references) */
+	const char *on_conflict_do_nothing; /* suffix of INSERT: " ON CONFLICT DO NOTHING" */
+	const char *insert_prefix_ignore;   /* or prefix, for engines that say INSERT IGNORE; exactly one of the two is set */
+
+	/* must: the column's SQL type, "VARCHAR(50)"; `generated`: it is a generated integer key */
+	void (*type)(const orm_column *column, bool generated, orm_buffer *out);
+	/* must: the expression for ORM_DEFAULT_NOW in a column of this type */
+	const char *(*now)(orm_type type);
+	/* may: further conditions that the engine needs to keep a type honest, as text of a CHECK; NULL function: none */
+	void (*type_check)(const orm_column *column, orm_buffer *out);
+} ormd_dialect;
+
+extern const ormd_dialect ormd_dialect_sqlite;
+
+void ormd_sql_identifier(const ormd_dialect *dialect, const char *name, orm_buffer *out); /* quoted */
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What to ask or tell the database, before it is spelled: the closed set of statements that the ORM makes.
+ * The compiler (compile.h) turns them into one dialect's SQL with every value bound as a parameter.
+ */
+#ifndef ORMD_SQL_STATEMENT_H
+#define ORMD_SQL_STATEMENT_H
+
+#include "model/value.h"
+
+typedef enum ormd_operator { /* the wire's numbers */
+	ORMD_EQ = 1, ORMD_NE, ORMD_LT, ORMD_LE, ORMD_GT, ORMD_GE, ORMD_LIKE, ORMD_IN, ORMD_IS_NULL, ORMD_NOT_NULL,
+	ORMD_AND, ORMD_OR, ORMD_NOT
+} ormd_operator;
+
+/* Filters are in postfix order: a comparison pushes, AND and OR take two, NOT takes one; what remains on the stack is joined by AND. */
+typedef struct ormd_term {
+	ormd_operator    op;
+	uint16_t         column;
+	const orm_value *values;   /* borrowed; = and != with NULL become IS NULL and IS NOT NULL */
+	size_t           n_values; /* 1; LIKE 1; IN any number (0: matches nothing); IS NULL 0 */
+} ormd_term;
+
+typedef struct ormd_order {
+	uint16_t column;
+	bool     descending;
+} ormd_order;
+
+typedef enum ormd_result { ORMD_ROWS = 0, ORMD_COUNT = 1, ORMD_EXISTS = 2 } ormd_result;
+
+#define ORMD_NO_LIMIT UINT64_MAX
+
+typedef struct ormd_select {
+	const orm_mapper *mapper;
+	ormd_result       result;
+	const uint16_t   *columns;   /* of ORMD_ROWS; NULL: all */
+	size_t            n_columns;
+	const ormd_term  *where;
+	size_t            n_where;
+	const ormd_order *order;
+	size_t            n_order;
+	uint64_t          limit;     /* ORMD_NO_LIMIT: none */
+	uint64_t          offset;
+} ormd_select;
+
+/*
+ * Check a select that came from a peer: stack discipline, known columns, value types that fit the column (integers within the
+ * column's range, UTF-8), LIKE on text only, at most 10'000 values and 1'000 terms. ORM_EINVAL naming model and column otherwise.
+ */
+orm_status ormd_select_check(const ormd_select *select, orm_error *error);
+
+#endif
