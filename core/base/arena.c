@@ -25,20 +25,20 @@
 #include <sanitizer/asan_interface.h>
 #define GAP ((size_t)16)
 #else
-#define GAP                                    ((size_t)0)
+#define GAP                                     ((size_t)0)
 #define ASAN_POISON_MEMORY_REGION(data, size)   ((void)(data), (void)(size))
 #define ASAN_UNPOISON_MEMORY_REGION(data, size) ((void)(data), (void)(size))
 #endif
 
-#define ALIGNMENT  _Alignof(max_align_t)
-#define MIN_BLOCK  ((size_t)4096)
-#define MAX_BLOCK  ((size_t)1 << 20)
-#define MAX_PIECE  ((size_t)PTRDIFF_MAX - MAX_BLOCK)
+#define ALIGNMENT _Alignof(max_align_t)
+#define MIN_BLOCK ((size_t)4096)
+#define MAX_BLOCK ((size_t)1 << 20)
+#define MAX_PIECE ((size_t)PTRDIFF_MAX - MAX_BLOCK)
 
 struct orm_arena_block {
 	orm_arena_block *older;
-	size_t           size; /* with this header */
-	max_align_t      pieces[];
+	size_t size; /* with this header */
+	max_align_t pieces[];
 };
 
 static size_t round_up(size_t size)
@@ -68,7 +68,7 @@ static void *alloc_in_new_block(orm_arena *arena, size_t room)
 	size = size >= MAX_BLOCK / 2 ? MAX_BLOCK : size * 2;
 
 	/* A big piece gets a block of its own behind the newest one, whose room is then not lost. */
-	const bool alone = arena->blocks && least > size / 4;
+	const bool alone = arena->blocks && least > MAX_BLOCK / 4;
 
 	if (alone || size < least)
 		size = least;

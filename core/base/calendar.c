@@ -55,8 +55,7 @@ static void civil_from_days(int64_t days, int *year, int *month, int *day)
 	const int64_t from_era0 = days + EPOCH_FROM_ERA0;
 	const int64_t era = floor_div(from_era0, DAYS_PER_ERA);
 	const int64_t day_of_era = from_era0 - era * DAYS_PER_ERA;
-	const int64_t year_of_era =
-		(day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+	const int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
 	const int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
 	const int64_t month_from_march = (5 * day_of_year + 2) / 153;
 
@@ -164,7 +163,7 @@ static bool take_time(const char **text, int64_t *us)
 	return true;
 }
 
-/* Z or an offset; *us is what UTC is behind. */
+/* Z or an offset; *us is how far it is ahead of UTC. */
 static bool take_zone(const char **text, int64_t *us)
 {
 	int64_t sign = 1;

@@ -14,7 +14,7 @@
 orm_status orm_fail(orm_error *error, orm_status code, const char *format, ...) ORM_PRINTF(3, 4);
 orm_status orm_fail_v(orm_error *error, orm_status code, const char *format, va_list args);
 
-/* Say where: model, column and key may each be NULL (left as they are). Returns error->code. */
+/* Say where: model, column and key may each be NULL (left as they are); `error` may not. Returns error->code. */
 orm_status orm_error_at(orm_error *error, const char *model, const char *column, const char *key);
 
 /* Forget what `error` says: ORM_OK and empty strings. NULL is allowed. */
