@@ -91,6 +91,9 @@ extern const ormd_driver ormd_driver_sqlite;
 /* By the URL's scheme; NULL and ORM_EUNSUPPORTED naming the known ones. The table that lists the engines. */
 const ormd_driver *ormd_driver_for_url(const char *url, orm_error *error);
 
+/* Assert that the members marked "must" are there. */
+void ormd_driver_check(const ormd_driver *driver);
+
 /*
  * Constraint failures are reported by every driver as ORM_ECONSTRAINT with the *table* in error->model and the
  * column(s), comma-separated, in error->column as far as the engine tells; the session puts the model's name there.

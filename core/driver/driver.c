@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#include "driver/driver.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/error.h"
+
+/* The engines, by the scheme of their URLs. A driver that this build leaves out keeps its row, so that the message can say so. */
+static const struct {
+	const char         *scheme;
+	const ormd_driver  *driver;
+} engines[] = {
+	{"sqlite", &ormd_driver_sqlite},
+	{"postgresql", NULL},
+	{"mysql", NULL},
+};
+
+static bool has_scheme(const char *url, const char *scheme)
+{
+	const size_t len = strlen(scheme);
+
+	return strncmp(url, scheme, len) == 0 && url[len] == ':';
+}
+
+const ormd_driver *ormd_driver_for_url(const char *url, orm_error *error)
+{
+	for (size_t i = 0; url && i < sizeof engines / sizeof engines[0]; i++) {
+		if (!has_scheme(url, engines[i].scheme))
+			continue;
+		if (!engines[i].driver) {
+			orm_fail(error, ORM_EUNSUPPORTED, "this build of ormd has no driver for %s://; it has sqlite:///",
+				 engines[i].scheme);
+			return NULL;
+		}
+		ormd_driver_check(engines[i].driver);
+		return engines[i].driver;
+	}
+
+	/* The URL may hold a password: only its scheme is repeated. */
+	const char *colon = url ? strchr(url, ':') : NULL;
+
+	orm_fail(error, ORM_EUNSUPPORTED,
+		 "'%.*s' is not the scheme of a database; known are sqlite:///, and, not in this build, postgresql:// and mysql://",
+		 colon && colon - url < 40 ? (int)(colon - url) : 0, url ? url : "");
+	return NULL;
+}
+
+void ormd_driver_check(const ormd_driver *driver)
+{
+	assert(driver && driver->name && driver->dialect);
+	assert(driver->open && driver->close);
+	assert(driver->begin && driver->commit && driver->rollback && driver->in_transaction);
+	assert(driver->savepoint && driver->release && driver->rollback_to);
+	assert(driver->run && driver->write);
+	assert(driver->query && driver->fetch && driver->close_cursor);
+	assert(driver->interrupt);
+	(void)driver; /* with NDEBUG nothing is left of it */
+}
