@@ -14,7 +14,7 @@
  *   4. orm_commit           writes it all, or orm_rollback restores every struct
  *   5. orm_session_close, orm_disconnect
  *
- * Errors stick. The first failure of a session stays in it until orm_rollback (or orm_error_clear), and calls after it do nothing and
+ * Errors stick. The first failure of a session stays in it until orm_rollback (or orm_session_clear_error), and calls after it do nothing and
  * return the same code, as in a failed SQL transaction: ten calls need one check. orm_session_error tells the
  * details. The same holds for a connection: a session of a failed connection carries its error. Every function accepts NULL for
  * a session or connection that could not be made for lack of memory.
@@ -232,7 +232,7 @@ ORM_API void orm_session_set_timeout(orm_session *session, int64_t timeout_ms);
 ORM_API const orm_error *orm_session_error(const orm_session *session);
 
 /* Forget the failure and go on with the draft as it is: after mending what was wrong. Not for ORM_ELOST and ORM_EFENCED, which stay. */
-ORM_API void orm_error_clear(orm_session *session);
+ORM_API void orm_session_clear_error(orm_session *session);
 
 /* A string in the session's arena, for assigning to members: NULL if out of memory (which sticks). */
 ORM_API const char *orm_printf(orm_session *session, const char *format, ...) ORM_PRINTF(2, 3);
