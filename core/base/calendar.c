@@ -25,6 +25,11 @@ static int64_t floor_div(int64_t a, int64_t b)
 	return a / b - (a % b < 0);
 }
 
+static int64_t floor_mod(int64_t a, int64_t b)
+{
+	return a % b + (a % b < 0 ? b : 0);
+}
+
 static bool is_leap(int year)
 {
 	return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -72,7 +77,7 @@ static int write_date(char *text, size_t size, int64_t days)
 	int day;
 
 	civil_from_days(days, &year, &month, &day);
-	return snprintf(text, size, year < 0 || year > MAX_YEAR ? "%+06d-%02d-%02d" : "%04d-%02d-%02d", year, month,
+	return snprintf(text, size, year < 0 || year > MAX_YEAR ? "%+05d-%02d-%02d" : "%04d-%02d-%02d", year, month,
 			day);
 }
 
@@ -223,7 +228,7 @@ void orm_datetime_format(orm_datetime datetime, char text[ORM_ISO_SIZE])
 	int len = write_date(text, ORM_ISO_SIZE, days);
 
 	len += snprintf(text + len, ORM_ISO_SIZE - (size_t)len, "T");
-	len += write_time(text + len, ORM_ISO_SIZE - (size_t)len, datetime.us - days * US_PER_DAY);
+	len += write_time(text + len, ORM_ISO_SIZE - (size_t)len, floor_mod(datetime.us, US_PER_DAY));
 	snprintf(text + len, ORM_ISO_SIZE - (size_t)len, "Z");
 }
 
