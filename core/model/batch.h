@@ -31,9 +31,13 @@ typedef struct orm_batch {
 /*
  * Is this batch, made from a peer's message, what it says: known columns, each at most once, the right type, enough cells,
  * text with exactly n_rows terminators and valid UTF-8, ends that rise and stay inside, booleans 0 or 1, times within a day, and NULL
- * only in columns that may be? ORM_EPROTOCOL or ORM_EINVAL (naming model and column) otherwise. Lengths over max_length are ORM_EINVAL. 
- * `n_cells[i]` is the number of cells that vector i's array really has, `nulls_size[i]` the bytes of its null bitmap.
+ * only in columns that may be? ORM_EPROTOCOL or ORM_EINVAL (naming model and column) otherwise. Lengths over max_length are ORM_EINVAL.
+ * `n_cells[i]` is the number of cells that vector i's array really has (BYTES: entries of `ends`; TEXT: not looked at, `size` says all),
+ * `nulls_size[i]` the bytes of its null bitmap: none, or just as many as the rows need. What the sender's format is to blame for is ORM_EPROTOCOL,
+ * what its user's values are (NULL, length, UTF-8, time of day) is ORM_EINVAL. A batch without vectors has at most ORM_MAX_BARE_ROWS
+ * rows (ORM_ELIMIT), because nothing in the message pays for them.
  */
+#define ORM_MAX_BARE_ROWS ((size_t)1 << 20)
 orm_status orm_batch_check(const orm_batch *batch, const size_t *n_cells, const size_t *nulls_size, orm_error *error);
 
 /* Walks one vector. */
@@ -55,7 +59,50 @@ static inline void orm_vector_cursor_init(orm_vector_cursor *cursor, const orm_v
 	cursor->next = vector->cells;
 }
 
-/* The next row's value; text and bytes point into the vector. */
+/* One row's cell of a vector of that type, by its number; what a NULL row has is zero. Inline: the mirror's and the session's inner loops. */
+static inline bool orm_vector_bool_at(const orm_vector *vector, size_t row)
+{
+	return ((const uint8_t *)vector->cells)[row] != 0;
+}
+
+static inline int32_t orm_vector_int32_at(const orm_vector *vector, size_t row)
+{
+	return ((const int32_t *)vector->cells)[row];
+}
+
+static inline int64_t orm_vector_int64_at(const orm_vector *vector, size_t row)
+{
+	return ((const int64_t *)vector->cells)[row];
+}
+
+static inline double orm_vector_double_at(const orm_vector *vector, size_t row)
+{
+	return ((const double *)vector->cells)[row];
+}
+
+/* NULL for a NULL row, and only then. */
+static inline const void *orm_vector_bytes_at(const orm_vector *vector, size_t row, uint32_t *size)
+{
+	const uint32_t start = row > 0 ? vector->ends[row - 1] : 0;
+
+	*size = vector->ends[row] - start;
+	if (orm_vector_is_null(vector, row))
+		return NULL;
+	return vector->size > 0 ? (const char *)vector->cells + start : "";
+}
+
+/* The next row's text and its length; NULL for a NULL row, and only then. */
+static inline const char *orm_vector_cursor_next_text(orm_vector_cursor *cursor, uint32_t *size)
+{
+	const char *text = cursor->next;
+	const size_t len = strlen(text);
+
+	*size = (uint32_t)len;
+	cursor->next = text + len + 1;
+	return orm_vector_is_null(cursor->vector, cursor->row++) ? NULL : text;
+}
+
+/* The next row's value; text and bytes point into the vector, and are NULL where the value is. */
 void orm_vector_cursor_next(orm_vector_cursor *cursor, orm_value *value);
 
 /* ---- building ---------------------------------------------------------------------------------------------- */
@@ -82,6 +129,7 @@ bool orm_batch_builder_init(orm_batch_builder *builder, const orm_mapper *mapper
 void orm_batch_builder_fini(orm_batch_builder *builder);
 void orm_batch_builder_reset(orm_batch_builder *builder); /* no rows, memory kept */
 
+/* Text is UTF-8 without a NUL inside: that would be two cells. A text, or all bytes of one vector, of 4 GiB or more make it fail. */
 void orm_vector_builder_put(orm_vector_builder *vector, const orm_value *value);
 void orm_vector_builder_put_null(orm_vector_builder *vector);
 void orm_vector_builder_put_text(orm_vector_builder *vector, const char *text, size_t size);

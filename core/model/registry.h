@@ -63,21 +63,22 @@ typedef struct orm_model_spec {
 
 /* ---- resolved: all memory is the registry's ---------------------------------------------------------------- */
 
-typedef struct orm_mapper   orm_mapper;
-typedef struct orm_registry orm_registry;
+typedef struct orm_mapper       orm_mapper;
+typedef struct orm_registry     orm_registry;
+typedef struct orm_relationship orm_relationship;
 
 /* Columns of one model that together refer to the primary key, or one unique column, of another (or of the same). */
 typedef struct orm_foreign_key {
 	const orm_mapper *target;
 	uint16_t          n_columns;
-	const uint16_t   *columns;         /* of the model that has it */
+	const uint16_t   *columns;         /* of the model that has it; to a composite key: in that key's order */
 	const uint16_t   *target_columns;  /* of the target, in the same order */
 	orm_on_delete     on_delete;
 	bool              nullable;        /* some column of it may be NULL */
 	bool              to_key;          /* the target columns are exactly the target's primary key */
 } orm_foreign_key;
 
-typedef struct orm_relationship {
+struct orm_relationship {
 	const char             *name;
 	uint16_t                number;       /* place in the mapper's list */
 	bool                    to_many;
@@ -85,7 +86,7 @@ typedef struct orm_relationship {
 	const orm_mapper       *target;
 	const orm_relationship *reverse;      /* or NULL */
 	const orm_foreign_key  *foreign_key;  /* to-one: of `mapper`, leading to `target`; to-many: of `target`, leading to `mapper` */
-} orm_relationship;
+};
 
 typedef struct orm_column {
 	const char   *name;
@@ -132,10 +133,12 @@ struct orm_registry {
 };
 
 /*
- * Check and resolve. NULL and ORM_EINVAL naming model and column when the models do not hold together: no
+ * Check and resolve. Columns that reference members of one composite key make one foreign key together; where there are two to the same model,
+ * the columns of each are declared one after the other. NULL and ORM_EINVAL naming model and column when the models do not hold together: no
  * primary key, a foreign key to a column that is neither key nor unique or of another type, a relationship
  * without a foreign key or with several and no `via`, names that are empty, too long, doubled or not UTF-8, a nullable
- * key, a version column that is not an integer, set-null on a column that may not be NULL, and so on. The specs are copied. Owned.
+ * key, a version column that is not an integer, set-null on a column that may not be NULL, a check or default that is more than one SQL expression, a table
+ * of ormd's own ("ormd_..."), and so on. ORM_ENOMEM. The specs are copied. Owned.
  */
 orm_registry *orm_registry_new(const orm_model_spec *specs, size_t n_specs, orm_error *error);
 void          orm_registry_free(orm_registry *registry); /* NULL allowed */
