@@ -7,6 +7,7 @@ function(run_check expected_result expected_text)
 	execute_process(COMMAND ${CMAKE_COMMAND} -DROOT=${SCRATCH} -P ${CMAKE_CURRENT_LIST_DIR}/check_arrows.cmake
 		RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
 	string(REGEX REPLACE "[ \n]+" " " output "${output}") # a final error is wrapped, where depends on the paths
+	string(REGEX REPLACE "[ \n]+" " " expected_text "${expected_text}")
 	string(FIND "${output}" "${expected_text}" found)
 	if(expected_result STREQUAL "accepted" AND NOT result EQUAL 0)
 		message(FATAL_ERROR "refused, but should be accepted: ${output}")

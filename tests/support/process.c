@@ -9,7 +9,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -152,6 +151,29 @@ failed:
 	_exit(127);
 }
 
+typedef struct end_of_process {
+	pid_t pid;
+	int status;
+} end_of_process;
+
+/* Asked again and again rather than through a pidfd, which valgrind does not know. */
+static bool has_ended(void *context)
+{
+	end_of_process *end = context;
+	siginfo_t info = {0};
+
+	if (waitid(P_PID, (id_t)end->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0)
+		support_die("waitid: %s", strerror(errno));
+	if (info.si_pid == 0)
+		return false;
+	forget(end->pid); /* before its number can mean another process */
+	while (waitpid(end->pid, &end->status, 0) < 0) {
+		if (errno != EINTR)
+			support_die("waitpid: %s", strerror(errno));
+	}
+	return true;
+}
+
 bool support_process_start(support_process *process, const support_command *command)
 {
 	int in[2] = {-1, -1};
@@ -162,7 +184,7 @@ bool support_process_start(support_process *process, const support_command *comm
 	pid_t pid = -1;
 	int error = 0;
 
-	*process = (support_process){.pidfd = -1, .stdin_fd = -1, .stdout_fd = -1};
+	*process = (support_process){.stdin_fd = -1, .stdout_fd = -1};
 	if ((command->pipe_stdin && pipe2(in, O_CLOEXEC) != 0) ||
 	    (command->pipe_stdout && pipe2(out, O_CLOEXEC) != 0) || pipe2(report, O_CLOEXEC) != 0 ||
 	    (pid = fork()) < 0) {
@@ -177,13 +199,6 @@ bool support_process_start(support_process *process, const support_command *comm
 		do
 			got = read(report[0], &error, sizeof error);
 		while (got < 0 && errno == EINTR);
-		if (got == 0) {
-			process->pidfd = pidfd_open(pid, 0);
-			if (process->pidfd < 0) {
-				error = errno;
-				kill(pid, SIGKILL);
-			}
-		}
 		if (error)
 			waitpid(pid, NULL, 0);
 	}
@@ -212,24 +227,12 @@ bool support_process_signal(support_process *process, int signal_number)
 
 bool support_process_wait(support_process *process, int timeout_ms, int *status)
 {
-	const int64_t deadline = support_now_ms() + timeout_ms;
-	struct pollfd ended = {.fd = process->pidfd, .events = POLLIN};
-	int ready;
+	end_of_process end = {.pid = process->pid};
 
-	if (process->pid <= 0)
+	if (process->pid <= 0 || !support_eventually(has_ended, &end, timeout_ms))
 		return false;
-	do
-		ready = poll(&ended, 1, support_left_ms(deadline));
-	while (ready < 0 && errno == EINTR);
-	if (ready <= 0)
-		return false;
-	forget(process->pid); /* before its number can mean another process */
-	while (waitpid(process->pid, status, 0) < 0) {
-		if (errno != EINTR)
-			support_die("waitpid: %s", strerror(errno));
-	}
 	process->pid = 0;
-	close_fd(&process->pidfd);
+	*status = end.status;
 	return true;
 }
 
@@ -247,7 +250,7 @@ void support_process_fini(support_process *process)
 		close(process->stdin_fd);
 	if (process->stdout_fd > 0)
 		close(process->stdout_fd);
-	*process = (support_process){.pidfd = -1, .stdin_fd = -1, .stdout_fd = -1};
+	*process = (support_process){.stdin_fd = -1, .stdout_fd = -1};
 }
 
 int support_run(const support_command *command, int timeout_ms)

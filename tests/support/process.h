@@ -28,7 +28,6 @@ typedef struct support_command {
 
 typedef struct support_process {
 	pid_t pid;     /* 0: not started, or waited for */
-	int pidfd;     /* readable when it has ended */
 	int stdin_fd;  /* our end of the pipe, or -1 */
 	int stdout_fd; /* our end of the pipe, or -1 */
 } support_process;
