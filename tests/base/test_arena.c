@@ -11,6 +11,18 @@
 
 #include "base/arena.h"
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WATCHED_BY_ASAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define WATCHED_BY_ASAN 1
+#endif
+#ifdef WATCHED_BY_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
 static void arena_pieces_are_aligned_and_apart(void **state)
 {
 	enum { N_PIECES = 100000 };
@@ -344,6 +356,42 @@ static void pool_pieces_never_overlap(void **state)
 	orm_pool_fini(&pool);
 }
 
+#ifdef WATCHED_BY_ASAN
+static void overruns_are_seen_by_asan(void **state)
+{
+	orm_arena arena;
+	orm_pool pool;
+
+	(void)state;
+	orm_arena_init(&arena, 0);
+	for (size_t size = 1; size <= 64; size++) {
+		char *piece = orm_arena_alloc(&arena, size);
+
+		assert_null(__asan_region_is_poisoned(piece, size));
+		assert_true(__asan_address_is_poisoned(piece + size));
+		assert_non_null(orm_arena_alloc(&arena, 8)); /* the neighbour does not open the gap */
+		assert_true(__asan_address_is_poisoned(piece + size));
+	}
+
+	char *before = orm_arena_alloc(&arena, 100);
+
+	orm_arena_reset(&arena);
+	assert_true(__asan_address_is_poisoned(before));
+	orm_arena_fini(&arena);
+
+	orm_pool_init(&pool);
+
+	char *piece = orm_pool_alloc(&pool, 20);
+
+	assert_true(__asan_address_is_poisoned(piece + 20));
+	orm_pool_free(&pool, piece, 20);
+	assert_true(__asan_address_is_poisoned(piece));
+	assert_ptr_equal(orm_pool_alloc(&pool, 32), piece);
+	assert_null(__asan_region_is_poisoned(piece, 32));
+	orm_pool_fini(&pool);
+}
+#endif
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -363,6 +411,9 @@ int main(void)
 		cmocka_unit_test(pool_gives_freed_pieces_again),
 		cmocka_unit_test(pool_classes_have_exact_edges),
 		cmocka_unit_test(pool_pieces_never_overlap),
+#ifdef WATCHED_BY_ASAN
+		cmocka_unit_test(overruns_are_seen_by_asan),
+#endif
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
