@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* The inside of a session, shared by the files of the session calls. Its objects are the mirror's business. */
+#ifndef CLIENT_SESSION_STATE_H
+#define CLIENT_SESSION_STATE_H
+
+#include <sys/types.h>
+
+#include <orm.h>
+
+#include "base/arena.h"
+#include "client/binding.h"
+#include "client/conflict.h"
+#include "client/designators.h"
+#include "client/draft.h"
+#include "client/mirror.h"
+#include "client/relationship.h"
+#include "client/sync.h"
+#include "rpc/rpc.h"
+
+struct orm_session {
+	orm_db          *db;             /* borrowed; sessions are closed first */
+	const binding   *binding;        /* the connection's */
+	mirror          *mirror;         /* NULL while the session could not be opened */
+	rpc_channel     *channel;        /* its own, so that sessions of one connection may be used by different threads */
+	pid_t            pid;            /* who made it: see ORM_EFORKED */
+	bool             shared;
+	uint64_t         id;             /* the server's */
+	uint32_t         participant;
+	uint64_t         fence;
+	int64_t          timeout_ms;
+	uint64_t         n_commits;      /* the number of the last commit that was sent */
+	bool             commit_unknown; /* that commit ended ORM_EUNKNOWN */
+	draft_limits     limits;
+	orm_error        error;          /* the first failure; code ORM_OK: none */
+	bool             lost;           /* ORM_ELOST or ORM_EFENCED: nothing forgets it */
+	designators_cache designators;
+	orm_query       *queries;        /* all that were made and not freed; see query.c */
+	orm_arena        request;        /* messages of the call under way; reset with each */
+	orm_notice      *notices;        /* owned ring; strings in the mirror's arena */
+	size_t           n_notices, next_notice, notice_capacity;
+	orm_session     *next;           /* in the connection's list */
+};
+
+#endif

@@ -1,0 +1,12 @@
+/* error: not compatible with any */
+/* SPDX-License-Identifier: MIT */
+#include "models.h"
+
+struct Point {
+	int64_t  id;
+	uint32_t x;
+};
+
+const orm_field Point_fields[] = {
+	{ ORM_COLUMN(struct Point, x) },
+};

@@ -1,0 +1,11 @@
+/* error: incompatible pointer type */
+/* SPDX-License-Identifier: MIT */
+#include "models.h"
+
+int mistake(orm_session *s, User *user, Post *post, orm_query *q);
+int mistake(orm_session *s, User *user, Post *post, orm_query *q)
+{
+	(void)s, (void)user, (void)post, (void)q;
+	post = orm_first(s, Post, .author = post);
+	return 0;
+}

@@ -1,0 +1,7 @@
+/* error: (not compatible with any|incompatible with any) */
+/* SPDX-License-Identifier: MIT */
+#include "models.h"
+
+const orm_field User_fields[] = {
+	{ ORM_RELATIONSHIP(User, posts, Line, buyer) },
+};
