@@ -11,16 +11,16 @@
 
 #include "client/mirror.h"
 
-/* The list that an ORM_ECONFLICT brought. After the sync_apply of the same reply. Replaces what was there. ORM_ENOMEM, ORM_EPROTOCOL. */
-orm_status conflict_take(mirror *mirror, const Ormd__V1__ConflictDetail *detail, orm_error *error);
+/* The list that an ORM_ECONFLICT brought. After the orm_sync_apply of the same reply. Replaces what was there. ORM_ENOMEM, ORM_EPROTOCOL. */
+orm_status orm_conflict_take(orm_mirror *mirror, const Ormd__V1__ConflictDetail *detail, orm_error *error);
 
 /* Those not resolved yet. Borrowed, until the next commit, rollback or discard, or the resolution. */
-const orm_conflict *conflict_list(const mirror *mirror, size_t *n);
+const orm_conflict *orm_conflict_list(const orm_mirror *mirror, size_t *n);
 
 /*
  * orm_resolve; NULL for all. *left: how many are not resolved. ORM_EINVAL: not one of the list. When none is left, the session's failure is
  * to be forgotten.
  */
-orm_status conflict_resolve(mirror *mirror, const orm_conflict *conflict, orm_choice choice, size_t *left, orm_error *error);
+orm_status orm_conflict_resolve(orm_mirror *mirror, const orm_conflict *conflict, orm_choice choice, size_t *left, orm_error *error);
 
 #endif

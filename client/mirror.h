@@ -11,14 +11,14 @@
  * arrive), relationship (pointers and lists), draft (rows that leave), sync (what others did), conflict.
  *
  * The order in which a session uses it, for one call to the server:
- *   1. mirror_settle            plain assignments to relationships take effect (draft_build does it too)
- *   2. draft_build              what to send; each part a message of its own
- *   3. on success               draft_accept, sync_apply, then mirror_install for the reply's rows, mirror_loaded at the stream's end,
- *                               mirror_committed after a commit, mirror_rolled_back before the sync of a rollback
- *      on failure               nothing, or conflict_take; sync_apply if the error brought one (after draft_accept if it says published)
+ *   1. orm_mirror_settle            plain assignments to relationships take effect (orm_draft_build does it too)
+ *   2. orm_draft_build              what to send; each part a message of its own
+ *   3. on success               orm_draft_accept, orm_sync_apply, then orm_mirror_install for the reply's rows, orm_mirror_loaded at the stream's end,
+ *                               orm_mirror_committed after a commit, orm_mirror_rolled_back before the sync of a rollback
+ *      on failure               nothing, or orm_conflict_take; orm_sync_apply if the error brought one (after orm_draft_accept if it says published)
  *
- * Ownership: structs, lists and strings are the mirror's arena's, good until mirror_clear or mirror_fini. Protobuf messages are
- * borrowed for the call, but the text and blob bytes in them must live as long as the mirror: unpack rows into mirror_arena().
+ * Ownership: structs, lists and strings are the mirror's arena's, good until orm_mirror_clear or orm_mirror_free. Protobuf messages are
+ * borrowed for the call, but the text and blob bytes in them must live as long as the mirror: unpack rows into orm_mirror_arena().
  * One thread at a time. Nothing blocks.
  */
 #ifndef CLIENT_MIRROR_H
@@ -29,8 +29,8 @@
 
 #include "proto/ormd.pb-c.h"
 
-typedef struct mirror        mirror;
-typedef struct mirror_object mirror_object;
+typedef struct orm_mirror        orm_mirror;
+typedef struct orm_object orm_object;
 
 /* What an object is; several may hold at once. */
 enum {
@@ -46,36 +46,36 @@ enum {
 };
 
 /* An object's record, beside its struct. */
-struct mirror_object {
+struct orm_object {
 	uint64_t handle; /* 0: new, and never in a draft */
 	uint16_t flags;
-	uint16_t given;  /* new: which set of columns orm_add was given, see mirror_given */
+	uint16_t given;  /* new: which set of columns orm_add was given, see given in mirror_state.h */
 	uint32_t index;  /* place in its slab */
 };
 
 /* Ready a mirror. `binding` is borrowed; handles of new objects are participant << 40 | 1, 2, 3, ... False when out of memory. */
-mirror *mirror_new(const binding *binding, uint32_t participant);
-void    mirror_free(mirror *mirror); /* NULL allowed */
+orm_mirror *orm_mirror_new(const orm_binding *binding, uint32_t participant);
+void    orm_mirror_free(orm_mirror *mirror); /* NULL allowed */
 
 /* Forget all objects and free their memory; the counter of handles goes on, `seen` stays. */
-void mirror_clear(mirror *mirror);
+void orm_mirror_clear(orm_mirror *mirror);
 
 /* Where everything that the program sees lives. Borrowed. */
-orm_arena *mirror_arena(mirror *mirror);
+orm_arena *orm_mirror_arena(orm_mirror *mirror);
 
 /* The unit's revision that the structs show. */
-uint64_t mirror_seen(const mirror *mirror);
+uint64_t orm_mirror_seen(const orm_mirror *mirror);
 
 /* ---- finding objects ---------------------------------------------------------------------------------------- */
 
 /* The object whose struct is at exactly this address; NULL for anything else, another session's struct included. */
-mirror_object *mirror_find(const mirror *mirror, const void *address);
-mirror_object *mirror_by_handle(const mirror *mirror, uint64_t handle);
+orm_object *orm_mirror_find(const orm_mirror *mirror, const void *address);
+orm_object *orm_mirror_by_handle(const orm_mirror *mirror, uint64_t handle);
 /* By primary key, values in key order and of the columns' types. Not the gone. */
-mirror_object *mirror_by_key(const mirror *mirror, const layout *layout, const orm_value *key);
+orm_object *orm_mirror_by_key(const orm_mirror *mirror, const orm_layout *layout, const orm_value *key);
 
-const layout *object_layout(const mirror_object *object);
-void         *object_struct(const mirror_object *object);
+const orm_layout *orm_object_layout(const orm_object *object);
+void         *orm_object_struct(const orm_object *object);
 
 /* ---- what the program does --------------------------------------------------------------------------------- */
 
@@ -84,53 +84,53 @@ void         *object_struct(const mirror_object *object);
  * default). Relationship pointers of the example are linked at once. The struct, or NULL: ORM_ENOMEM, ORM_EINVAL for a pointer to something that is
  * not of this session.
  */
-void *mirror_add(mirror *mirror, const layout *layout, const void *example, const uint64_t *given, orm_error *error);
+void *orm_mirror_add(orm_mirror *mirror, const orm_layout *layout, const void *example, const uint64_t *given, orm_error *error);
 
 /*
  * orm_delete: out of all lists at once. A new object just leaves. Mirrored children whose foreign key has no cascade in the database and may be
  * NULL lose it. ORM_EINVAL: not of this session. A second time is no failure.
  */
-orm_status mirror_delete(mirror *mirror, const void *object, orm_error *error);
+orm_status orm_mirror_delete(orm_mirror *mirror, const void *object, orm_error *error);
 
 /* orm_discard: drop all that is not published, in structs, lists and lists of new objects. Disputes are settled with it. */
-orm_status mirror_discard(mirror *mirror, orm_error *error);
+orm_status orm_mirror_discard(orm_mirror *mirror, orm_error *error);
 
 /* orm_expire: drop this object's edits, mark it EXPIRED, its relationships not loaded. ORM_EINVAL; ORM_ESTATE for a new object. */
-orm_status mirror_expire(mirror *mirror, const void *object, orm_error *error);
+orm_status orm_mirror_expire(orm_mirror *mirror, const void *object, orm_error *error);
 
-orm_object_state     mirror_state(const mirror *mirror, const void *object);
-orm_member_condition mirror_member_state(const mirror *mirror, const void *object, const void *member);
-bool                 mirror_is_dirty(const mirror *mirror, const void *object);
+orm_object_state     orm_mirror_state(const orm_mirror *mirror, const void *object);
+orm_member_condition orm_mirror_member_state(const orm_mirror *mirror, const void *object, const void *member);
+bool                 orm_mirror_is_dirty(const orm_mirror *mirror, const void *object);
 
 /* Has anything not been published? A walk over all objects, some nanoseconds each. */
-bool mirror_has_draft(mirror *mirror);
+bool orm_mirror_has_draft(orm_mirror *mirror);
 
 /* ---- what the server says ---------------------------------------------------------------------------------- */
 
 /* A growing array of structs: the answer to a query, in the arena. Zero-initialise. */
-typedef struct mirror_result {
+typedef struct orm_mirror_result {
 	void  **items;
 	size_t  len;
 	size_t  capacity;
-} mirror_result;
+} orm_mirror_result;
 
 /*
  * Rows of a reply (QueryReply.rows and related, GetReply.rows, RefreshReply.rows). What comes for an object that is mirrored is shown by its struct,
  * except members with unsent edits. The structs are appended to `result` (NULL: not wanted), deleted ones (DELETING) included.
  * ORM_EPROTOCOL for a batch that does not hold together; rows before it in the message have been taken.
  */
-orm_status mirror_install(mirror *mirror, const Ormd__V1__Objects *objects, mirror_result *result, orm_error *error);
+orm_status orm_mirror_install(orm_mirror *mirror, const Ormd__V1__Objects *objects, orm_mirror_result *result, orm_error *error);
 
 /* The stream has ended well: these parents' relationship is complete. To-one: what has not come does not exist, and is NULL. */
-orm_status mirror_loaded(mirror *mirror, const Ormd__V1__Loaded *loaded, orm_error *error);
+orm_status orm_mirror_loaded(orm_mirror *mirror, const Ormd__V1__Loaded *loaded, orm_error *error);
 
 /* Rows that a refresh did not find (RefreshReply.missing): they leave the session. */
-orm_status mirror_missing(mirror *mirror, const uint64_t *handles, size_t n, orm_error *error);
+orm_status orm_mirror_missing(orm_mirror *mirror, const uint64_t *handles, size_t n, orm_error *error);
 
-/* A commit succeeded: what was pending is persistent, what was deleted leaves. After draft_accept and sync_apply. */
-orm_status mirror_committed(mirror *mirror, orm_error *error);
+/* A commit succeeded: what was pending is persistent, what was deleted leaves. After orm_draft_accept and orm_sync_apply. */
+orm_status orm_mirror_committed(orm_mirror *mirror, orm_error *error);
 
 /* A rollback succeeded: drops the draft; the sync that came with the reply, applied next, brings back the rest. */
-orm_status mirror_rolled_back(mirror *mirror, orm_error *error);
+orm_status orm_mirror_rolled_back(orm_mirror *mirror, orm_error *error);
 
 #endif

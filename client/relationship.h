@@ -16,17 +16,17 @@
 #include "client/mirror.h"
 
 /* Let plain assignments to pointers and foreign keys take effect in structs and lists. ORM_EINVAL: a pointer to what is not of this session. */
-orm_status mirror_settle(mirror *mirror, orm_error *error);
+orm_status orm_mirror_settle(orm_mirror *mirror, orm_error *error);
 
 /*
  * orm_link and orm_unlink. `member` is the address of a relationship in `object`; `other` may be NULL for a to-one. ORM_EINVAL: not of this session, no
  * relationship, wrong model, not in the list; unlinking from a list whose foreign key may not be NULL; ORM_ESTATE: an object that is
  * deleted or gone; ORM_ENOMEM.
  */
-orm_status mirror_link(mirror *mirror, const void *object, const void *member, const void *other, orm_error *error);
-orm_status mirror_unlink(mirror *mirror, const void *object, const void *member, const void *other, orm_error *error);
+orm_status orm_mirror_link(orm_mirror *mirror, const void *object, const void *member, const void *other, orm_error *error);
+orm_status orm_mirror_unlink(orm_mirror *mirror, const void *object, const void *member, const void *other, orm_error *error);
 
 /* Is this relationship of this object loaded (a to-one: resolved or NULL)? For orm_load: no call is needed then. */
-bool mirror_is_loaded(const mirror *mirror, const mirror_object *object, const relation *relation);
+bool orm_mirror_is_loaded(const orm_mirror *mirror, const orm_object *object, const orm_relation *relation);
 
 #endif

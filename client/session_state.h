@@ -19,8 +19,8 @@
 
 struct orm_session {
 	orm_db          *db;             /* borrowed; sessions are closed first */
-	const binding   *binding;        /* the connection's */
-	mirror          *mirror;         /* NULL while the session could not be opened */
+	const orm_binding   *binding;        /* the connection's */
+	orm_mirror          *mirror;         /* NULL while the session could not be opened */
 	rpc_channel     *channel;        /* its own, so that sessions of one connection may be used by different threads */
 	pid_t            pid;            /* who made it: see ORM_EFORKED */
 	bool             shared;
@@ -30,7 +30,7 @@ struct orm_session {
 	int64_t          timeout_ms;
 	uint64_t         n_commits;      /* the number of the last commit that was sent */
 	bool             commit_unknown; /* that commit ended ORM_EUNKNOWN */
-	draft_limits     limits;
+	orm_draft_limits     limits;
 	orm_error        error;          /* the first failure; code ORM_OK: none */
 	bool             lost;           /* ORM_ELOST or ORM_EFENCED: nothing forgets it */
 	designators_cache designators;

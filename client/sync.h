@@ -9,6 +9,6 @@
  * Apply, and take its revision as seen. Its notices are only looked at for commits; they are the session's to hand on. NULL is fine: nothing.
  * ORM_EPROTOCOL, ORM_ENOMEM.
  */
-orm_status sync_apply(mirror *mirror, const Ormd__V1__Sync *sync, orm_error *error);
+orm_status orm_sync_apply(orm_mirror *mirror, const Ormd__V1__Sync *sync, orm_error *error);
 
 #endif
