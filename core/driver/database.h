@@ -3,11 +3,14 @@
  * A database as the daemon uses it: readers from a pool, and units of work written in fair order.
  *
  * On an engine with a single writer (SQLite) units queue first come, first served, and those that wait at the same moment
- * share one database transaction and one fsync: each in a savepoint of its own, all committed together (group commit). No thread of
- * its own: the first thread that comes leads, runs its unit and those that queue up meanwhile, and commits; a unit's `done`
- * is called by whichever thread led. On other engines each unit takes a connection of the pool.
+ * share one database transaction and one fsync: each in a savepoint of its own, all committed together (group commit).
  *
- * Lock order: database->queue before any lock of a `done` callback's; no lock is held while SQL runs.
+ * The first thread that comes leads: it runs its unit and those that queue up meanwhile, commits, and calls each unit's `done`. While its
+ * fsync runs, the next group forms. So that nobody leads for ever, a leader hands over after some groups: to a
+ * thread that waits in ormd_database_run, else to a thread of the database's own that exists only once it was needed.
+ *
+ * No lock is held while SQL, `run` or `done` runs. `run` and `done` may submit further jobs, but not wait for them, nor for anything that
+ * another unit's `done` brings about.
  */
 #ifndef ORMD_DRIVER_DATABASE_H
 #define ORMD_DRIVER_DATABASE_H
@@ -21,22 +24,27 @@ typedef struct ormd_database_options {
 	uint32_t    n_readers;        /* 0: 8 */
 	int64_t     wait_ms;          /* how long to wait for a reader, or for a turn to write; 0: 30'000 */
 	bool        create;
+	int         lock_fd;          /* SQLite: the lock, taken before exec by who started this server; 0: none. Ours from the call on */
 	void      (*log)(int level, const char *message, void *context); /* syslog levels; may be NULL */
 	void       *log_context;
 } ormd_database_options;
 
 /*
- * Open; creates ormd's own tables. SQLite: takes `<file>-ormd` (a lock file beside the database, flock) unless `lock_fd` >= 0 already
- * holds it; a second server gets ORM_EEXIST and the message says which pid and address has it. See discovery.h. Owned.
+ * Open; creates ormd's own tables. SQLite: takes `<file>-ormd` (a lock file beside the database, flock) unless `lock_fd` already
+ * holds it; a second server gets ORM_EEXIST and the message says which pid and address has it. See base/discovery.h. Owned.
  */
 ormd_database *ormd_database_open(const ormd_database_options *options, orm_error *error);
 void           ormd_database_close(ormd_database *database); /* waits for what runs; checkpoints; NULL allowed */
 
+/* Write into the lock file at which address this server answers, for those who look for it. No-op where there is no lock file. */
+orm_status ormd_database_announce(ormd_database *database, const char *address, orm_error *error);
+
 const ormd_dialect *ormd_database_dialect(const ormd_database *database);
 const char         *ormd_database_url(const ormd_database *database);
 
-/* A reader; give it back soon. NULL with ORM_ETIMEOUT when none came free in time. Blocks. An in-memory SQLite database has one connection
-   for all, which this then takes from the writers. */
+/* A reader; give it back soon, without a cursor or transaction left open. NULL with ORM_ETIMEOUT when none came free in time (the database's
+   wait_ms at most). Blocks. An in-memory SQLite database has one connection for all, which this takes from the writers meanwhile; inside
+   `run` use run's connection instead. */
 ormd_connection *ormd_database_take_reader(ormd_database *database, int64_t deadline_us, orm_error *error);
 void             ormd_database_give_reader(ormd_database *database, ormd_connection *connection);
 
@@ -48,14 +56,15 @@ typedef enum ormd_job_end {
 /*
  * One unit's turn. `run` is called inside a transaction; a failure undoes just this unit. `done` is called exactly once, after the commit that
  * made it durable, or after the failure: ORM_ETIMEOUT before it ran, ORM_EUNKNOWN if the commit's outcome is not known, or
- * what run said. `run` may be called again, from the start and in a new transaction, if the group's commit failed because of another unit.
+ * what run said. `run` may be called again, from the start and in a new transaction, if the group's transaction failed because of another
+ * unit. Savepoint level 1 is the database's; `run` uses 2 and up. `run` must not end the transaction.
  */
 typedef struct ormd_job {
 	orm_status (*run)(ormd_connection *connection, void *context, orm_error *error);
 	void (*done)(orm_status status, const orm_error *error, void *context);
 	void        *context;
 	ormd_job_end end;
-	int64_t      deadline_us;   /* for getting a turn */
+	int64_t      deadline_us;   /* for getting a turn, on orm_clock_us's clock; 0: the database's wait_ms from now */
 	bool         alone;         /* not grouped with others: DDL */
 	struct ormd_job *next;      /* the database's */
 	orm_status   status;        /* the database's */
@@ -65,7 +74,7 @@ typedef struct ormd_job {
 /* Queue a job (caller's storage until `done`). May run it, and others, before it returns; may return before it ran. */
 void ormd_database_submit(ormd_database *database, ormd_job *job);
 
-/* The same, waiting: for callers that have nothing else to do. */
+/* The same, waiting: for callers that have nothing else to do. Returns what `done` (may be NULL here) was told. Not from `run` or `done`. */
 orm_status ormd_database_run(ormd_database *database, ormd_job *job, orm_error *error);
 
 typedef struct ormd_database_stats {
@@ -73,13 +82,15 @@ typedef struct ormd_database_stats {
 	uint64_t groups;       /* database transactions they took */
 	uint64_t failed;       /* units that failed */
 	uint64_t waiting;      /* units in the queue now */
+	uint64_t rolled_back;  /* units that only looked */
 	uint64_t external;     /* times that somebody else had written */
 } ormd_database_stats;
 void ormd_database_stats_get(const ormd_database *database, ormd_database_stats *stats);
 
 /*
  * Generated integer keys: reserve `count` consecutive ones for the model's table. Keys that are not used leave gaps, as with sequences.
- * Asks the database once per table and server (max + 1), then counts in memory; an explicit key is told with ormd_database_note_key. Thread-safe.
+ * Asks the database once per table and server (max + 1), then counts in memory; an explicit key is told with ormd_database_note_key. Thread-safe; also
+ * from `run`. ORM_EDATABASE when the table does not exist; ORM_ELIMIT when the key's type has no more numbers.
  */
 orm_status ormd_database_reserve_keys(ormd_database *database, const orm_mapper *mapper, uint32_t count, int64_t *first, orm_error *error);
 void       ormd_database_note_key(ormd_database *database, const orm_mapper *mapper, int64_t key);

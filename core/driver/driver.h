@@ -45,7 +45,8 @@ struct ormd_driver {
 	ormd_connection *(*open)(const ormd_open_options *options, orm_error *error);
 	void (*close)(ormd_connection *connection); /* must; NULL allowed */
 
-	/* must: transactions. begin is for writing (SQLite: IMMEDIATE). After a failed commit the transaction is over. */
+	/* must: transactions. begin is for writing (SQLite: IMMEDIATE); on a read-only connection it pins one snapshot for several queries.
+	   After a failed commit the transaction is over. ORM_ETIMEOUT from begin: somebody else holds the lock; ask again if there is time */
 	orm_status (*begin)(ormd_connection *connection, orm_error *error);
 	orm_status (*commit)(ormd_connection *connection, orm_error *error); /* ORM_EUNKNOWN: may or may not have happened */
 	void (*rollback)(ormd_connection *connection); /* no-op without a transaction */
@@ -60,11 +61,13 @@ struct ormd_driver {
 	/* must: see ormd_write. Stops at the first failing row; what it did before is the transaction's affair */
 	orm_status (*write)(ormd_connection *connection, ormd_write *write, orm_error *error);
 
-	/* must: a result read in pieces. `types`: the orm_type each result column is read as. Cursors of one connection may nest. */
+	/* must: a result read in pieces. `types`: the orm_type each result column is read as. Cursors of one connection may nest. The
+	   parameters and types are copied. Owned */
 	ormd_cursor *(*query)(ormd_connection *connection, const char *sql, const orm_value *parameters, size_t n_parameters,
 	                      const uint8_t *types, size_t n_types, orm_error *error);
 	/* must: append at most max_rows rows, stopping soon after max_size bytes of cells, to the builder whose vectors have
-	   the types in order. *n_rows < max_rows and *done set at the end. A cell that does not fit its type is ORM_EDATABASE naming the column */
+	   the types in order. *n_rows < max_rows and *done set at the end. A cell that does not fit its type is ORM_EDATABASE naming the column;
+	   the builder's columns then differ in length, so reset it */
 	orm_status (*fetch)(ormd_cursor *cursor, orm_batch_builder *builder, size_t max_rows, size_t max_size, size_t *n_rows, bool *done,
 	                    orm_error *error);
 	void (*close_cursor)(ormd_cursor *cursor); /* must; NULL allowed */
@@ -74,8 +77,15 @@ struct ormd_driver {
 
 	/* may: has somebody else written to the database since the last time this was asked (SQLite's data_version)? */
 	bool (*changed_by_others)(ormd_connection *connection);
-	/* may: after a commit, while nobody waits: checkpoint and the like. `size_hint`: bytes written since */
-	void (*maintain)(ormd_connection *connection);
+	/* may: between transactions of the writer: checkpoint and the like, if it is time. The bytes of log that are still to be moved into
+	   the database: many of them, for long, mean that a reader holds its snapshot for too long */
+	uint64_t (*maintain)(ormd_connection *connection);
+
+	/* may: would the commit be refused as things stand (deferred foreign keys)? Then ORM_ECONSTRAINT; the transaction stays as it is */
+	orm_status (*check_deferred)(ormd_connection *connection, orm_error *error);
+
+	/* may: a database that only the connection which opened it can see (SQLite's ":memory:"); NULL: never */
+	bool (*is_private)(const char *url);
 };
 
 struct ormd_connection {
