@@ -10,13 +10,14 @@
 #include "sql/dialect.h"
 #include "sql/statement.h"
 
-/* Parameters: the terms' values in order, then limit, then offset where they are set. IN lists are padded (by repeating the last
+/* Gives the columns, or one row with one integer: how many rows there are (ORMD_COUNT), or 0 or 1 (ORMD_EXISTS).
+   Parameters: the terms' values in order, then limit, then offset where they are set (they hold for counts, too). IN lists are padded (by repeating the last
    value) to the next of 1, 2, 4, 8, ... so that they make few shapes: ormd_select_parameters gives the padded list. */
 void ormd_sql_select(const ormd_dialect *dialect, const ormd_select *select, orm_buffer *out);
 /* The values for its parameters, arena; NULL when out of memory. */
 const orm_value *ormd_select_parameters(const ormd_select *select, orm_arena *arena, size_t *n);
 
-/* INSERT of `n_columns` columns (numbers); RETURNING `n_returning` columns if any. Parameters: one per column. */
+/* INSERT of `n_columns` columns (numbers; none: all defaults); RETURNING `n_returning` columns if any. Parameters: one per column. */
 void ormd_sql_insert(const ormd_dialect *dialect, const orm_mapper *mapper, const uint16_t *columns, size_t n_columns,
                      const uint16_t *returning, size_t n_returning, orm_buffer *out);
 /* UPDATE by primary key, and by version if the model has one. Parameters: the new values, the key's old values, the old version. */

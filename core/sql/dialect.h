@@ -19,6 +19,9 @@ typedef struct ormd_dialect {
 	bool        alter_add_foreign_key; /* foreign keys of model cycles are added after the tables; else they are declared inline (the engine accepts forward references) */
 	const char *on_conflict_do_nothing; /* suffix of INSERT: " ON CONFLICT DO NOTHING" */
 	const char *insert_prefix_ignore;   /* or prefix, for engines that say INSERT IGNORE; exactly one of the two is set */
+	const char *insert_defaults;        /* what follows INSERT INTO <table> when no column is given: " DEFAULT VALUES" */
+	const char *like_escape;            /* what follows LIKE ? so that a backslash escapes % and _ */
+	const char *defer_foreign_keys;     /* may: the statement that puts off foreign key checks to the end of the transaction */
 
 	/* must: the column's SQL type, "VARCHAR(50)"; `generated`: it is a generated integer key */
 	void (*type)(const orm_column *column, bool generated, orm_buffer *out);

@@ -13,12 +13,21 @@ typedef enum ormd_operator { /* the wire's numbers */
 	ORMD_AND, ORMD_OR, ORMD_NOT
 } ormd_operator;
 
+#define ORMD_MAX_TERMS  1000  /* of one filter */
+#define ORMD_MAX_VALUES 10000 /* of all terms together */
+#define ORMD_MAX_NESTING 500  /* terms inside each other: engines have their limits */
+
+/*
+ * LIKE is SQL's: % stands for any run of characters, _ for one, and a backslash takes the meaning of the next %, _ or backslash away. Whether case
+ * matters is the engine's affair (SQLite: not for ASCII letters). Comparisons with NULL are SQL's as well: != does not find rows that are NULL.
+ */
+
 /* Filters are in postfix order: a comparison pushes, AND and OR take two, NOT takes one; what remains on the stack is joined by AND. */
 typedef struct ormd_term {
 	ormd_operator    op;
 	uint16_t         column;
 	const orm_value *values;   /* borrowed; = and != with NULL become IS NULL and IS NOT NULL */
-	size_t           n_values; /* 1; LIKE 1; IN any number (0: matches nothing); IS NULL 0 */
+	size_t           n_values; /* 1; LIKE 1; IN any number (0: matches nothing); IS NULL, NOT NULL 0 */
 } ormd_term;
 
 typedef struct ormd_order {
@@ -45,7 +54,8 @@ typedef struct ormd_select {
 
 /*
  * Check a select that came from a peer: stack discipline, known columns, value types that fit the column (integers within the
- * column's range, UTF-8), LIKE on text only, at most 10'000 values and 1'000 terms. ORM_EINVAL naming model and column otherwise.
+ * column's range, UTF-8, no NaN), NULL only with = and !=, LIKE on text only, and the limits above. ORM_EINVAL naming model and column otherwise.
+ * The functions of compile.h take only selects that would pass.
  */
 orm_status ormd_select_check(const ormd_select *select, orm_error *error);
 
