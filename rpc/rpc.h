@@ -154,7 +154,7 @@ typedef struct rpc_server_options {
 	void          *log_context;
 } rpc_server_options;
 
-/* NULL and *status filled (static message) on failure. Owned: rpc_server_free. */
+/* NULL and *status filled (static message) on failure. Owned: rpc_server_free. options' tls strings are copied. */
 rpc_server *rpc_server_new(const rpc_server_options *options, rpc_status *status);
 
 /*
@@ -178,7 +178,7 @@ rpc_code rpc_server_start(rpc_server *server, rpc_status *status);
  * clients, for at most timeout_ms; health says NOT_SERVING. Returns true if everything ended in time.
  */
 bool rpc_server_drain(rpc_server *server, int64_t timeout_ms);
-void rpc_server_free(rpc_server *server); /* drains with a timeout of 0 first; NULL allowed */
+void rpc_server_free(rpc_server *server); /* drains with a timeout of 0 first, cancels what runs and waits for it to end; NULL allowed */
 
 typedef struct rpc_server_stats {
 	uint64_t calls, failed, replayed, refused, in_flight, connections, bytes_in, bytes_out, relistened;
@@ -195,7 +195,13 @@ bool            rpc_call_cancelled(const rpc_call *call);     /* cancelled, past
 orm_arena      *rpc_call_arena(rpc_call *call);               /* lives until the call has ended */
 const rpc_metadata *rpc_call_metadata(const rpc_call *call, const char *key); /* NULL: none */
 bool            rpc_call_reply_metadata(rpc_call *call, const char *key, const void *value, size_t size);
-void            rpc_call_on_cancel(rpc_call *call, void (*cancelled)(void *context), void *context); /* from another thread; at most once, never after the call's end */
+
+/*
+ * Be told, from another thread, when rpc_call_cancelled turns true: at most once, never after the call's end. May be
+ * called once for a call. The callback may end the call. Whoever else ends it waits for a callback that is running, so
+ * must not hold a lock that the callback takes.
+ */
+void rpc_call_on_cancel(rpc_call *call, void (*cancelled)(void *context), void *context);
 
 /* End a call. The message is packed before the function returns; the call is gone afterwards. */
 void rpc_call_reply(rpc_call *call, const ProtobufCMessage *reply);
@@ -205,7 +211,7 @@ void rpc_call_fail_with(rpc_call *call, const rpc_status *status);
 /*
  * A server-streaming answer is pulled: `next` is called on a worker for each message that the client has asked
  * for (never more than one ahead), so a slow client costs no memory. It ends each pull with rpc_pull_send
- * (last: true ends the stream well) or rpc_pull_fail. `close` is called exactly once, at the end, on
+ * (last: true ends the stream well; its message may then be NULL: there was none) or rpc_pull_fail. `close` is called exactly once, at the end, on
  * cancellation, on the lease's end or when the client is gone, never while `next` runs. `pull`'s arena lives
  * until the pull has been answered.
  */
@@ -249,6 +255,8 @@ void         rpc_channel_close(rpc_channel *channel); /* NULL allowed; in a fork
 const uint8_t *rpc_channel_client_id(const rpc_channel *channel); /* 16 bytes */
 uint64_t       rpc_channel_n_requests(const rpc_channel *channel); /* round trips made, repeats included */
 const char    *rpc_channel_address(const rpc_channel *channel);
+uint64_t       rpc_channel_epoch(const rpc_channel *channel); /* another value than before: the server was restarted */
+const rpc_metadata *rpc_channel_reply_metadata(const rpc_channel *channel, const char *key); /* of the last reply, in its arena; NULL: none */
 
 /*
  * One unary call. `method` indexes the service descriptor's methods. The reply is unpacked into `arena` and
