@@ -154,10 +154,8 @@ void rpc_server_free(rpc_server *server)
 	rpc_listeners_end(server);
 	if (server->socket.id)
 		nng_close(server->socket); /* nothing comes in any more */
-	rpc_peers_close_streams(server);
 	while (atomic_load(&server->in_flight) > 0)
 		wait_a_little(server);
-	rpc_workers_end(&server->workers);
 	if (server->housekeeper_runs) {
 		pthread_mutex_lock(&server->timed_lock);
 		server->timed_ending = true;
@@ -165,6 +163,8 @@ void rpc_server_free(rpc_server *server)
 		pthread_mutex_unlock(&server->timed_lock);
 		pthread_join(server->housekeeper, NULL);
 	}
+	rpc_peers_close_streams(server);
+	rpc_workers_end(&server->workers); /* sources are closed there */
 	rpc_slots_close(server);
 	rpc_peers_end(server);
 	rpc_call_free_all(server);
