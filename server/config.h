@@ -29,8 +29,8 @@ typedef enum ormd_config_source {
 
 typedef struct ormd_config {
 	const char *database;                      /* URL; never NULL after ormd_config_check */
-	const char *addresses[ORMD_MAX_ADDRESSES]; /* to listen on */
-	size_t      n_addresses;                   /* 0: the database's own address, see address.h */
+	const char *listen[ORMD_MAX_ADDRESSES];    /* addresses to listen on */
+	size_t      n_listen;                      /* 0: the database's own address, see address.h */
 	uint32_t    ipc_mode;                      /* permissions of socket files */
 	const char *tls_ca_file;                   /* for tls+tcp addresses, else NULL */
 	const char *tls_cert_key_file;

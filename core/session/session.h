@@ -125,7 +125,8 @@ orm_status ormd_session_publish(ormd_session *session, uint32_t participant, uin
                                 ormd_published *published, orm_error *error);
 orm_status ormd_draft_begin(ormd_session *session, uint32_t participant, uint64_t seen, orm_error *error);
 orm_status ormd_draft_part(ormd_session *session, const ormd_draft *draft, orm_arena *arena, ormd_published *published, orm_error *error);
-orm_status ormd_draft_end(ormd_session *session, orm_error *error);
+/* `published`: the keys of all parts (a part's own `published` has them only if it was applied at once), the conflicts, the fault. */
+orm_status ormd_draft_end(ormd_session *session, orm_arena *arena, ormd_published *published, orm_error *error);
 void       ormd_draft_cancel(ormd_session *session);
 
 /* Undo the unit for everybody: every object as it was committed last. A rollback of nothing acknowledges others' rollbacks, no more. */
@@ -187,13 +188,14 @@ typedef void ormd_finished(orm_status status, const orm_error *error, void *cont
 
 /*
  * Begin a query; `select` (checked with ormd_select_check) is copied. `finished` says whether ormd_query_next may be called. On a reader the
- * rows are read piece by piece as they are asked for; a rehearsal has read them all before `finished`. Owned: ormd_query_close, in any case. NULL and error: not begun, finished is not called.
+ * rows are read piece by piece as they are asked for; a rehearsal has read them all before `finished`. *query is set before `finished` is called (which may be
+ * before this returns). Owned: ormd_query_close, in any case. A failure returned here: not begun, *query untouched, finished is not called.
  */
-ormd_query *ormd_query_open(ormd_session *session, uint32_t participant, const ormd_select *select, const ormd_query_options *options,
-                            ormd_finished *finished, void *context, orm_error *error);
+orm_status ormd_query_open(ormd_session *session, uint32_t participant, const ormd_select *select, const ormd_query_options *options,
+                           ormd_finished *finished, void *context, ormd_query **query, orm_error *error);
 /* The relationship of these objects (handles); same protocol. Objects that are new have nothing in the database but may have pending relatives. */
-ormd_query *ormd_load_open(ormd_session *session, uint32_t participant, const orm_relationship *relationship, const uint64_t *handles, size_t n_handles,
-                           const ormd_query_options *options, ormd_finished *finished, void *context, orm_error *error);
+orm_status ormd_load_open(ormd_session *session, uint32_t participant, const orm_relationship *relationship, const uint64_t *handles, size_t n_handles,
+                          const ormd_query_options *options, ormd_finished *finished, void *context, ormd_query **query, orm_error *error);
 
 typedef struct ormd_loaded {
 	const orm_relationship *relationship;

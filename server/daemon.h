@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ormd, the daemon: one database, the sessions over it, and the services that programs call.
+ *
+ * The story of a request. rpc receives it and calls a service's handler (service_*.c) on a worker; the handler finds the
+ * session's host (host.h) and hands it a task; the host runs tasks one at a time, in arrival order; a task translates
+ * messages (codec.h), calls core/session, and answers. Connections that close and processes that end come in through
+ * the rpc watcher (participants.h) and become tasks too.
+ *
+ * Lock order: daemon->lock < a host's lock < the database's queue. No lock is held while SQL runs or a reply is sent.
+ */
+#ifndef ORMD_SERVER_DAEMON_H
+#define ORMD_SERVER_DAEMON_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/map.h"
+#include "rpc/interceptors.h"
+#include "rpc/rpc.h"
+#include "server/config.h"
+#include "session/session.h"
+
+typedef struct ormd_daemon   ormd_daemon;
+typedef struct ormd_host     ormd_host;
+typedef struct ormd_liveness ormd_liveness;
+
+struct ormd_daemon {
+	const ormd_config *config;      /* borrowed */
+	ormd_database     *database;
+	rpc_server        *rpc;
+	rpc_metrics       *metrics;
+	ormd_liveness     *liveness;
+	int64_t            started_us;
+	atomic_bool        draining;
+
+	pthread_mutex_t lock;           /* guards what follows */
+	orm_map         registries;     /* by hash: orm_registry *, kept for the daemon's life */
+	orm_map         hosts_by_id;    /* ormd_host * */
+	orm_map         hosts_by_name;  /* shared ones */
+	size_t          n_registries;
+	uint64_t        last_session;   /* ids are never used twice; the upper half is random per start */
+};
+
+/* Open the database, offer the services, listen. NULL and error on failure. Owned. */
+ormd_daemon *ormd_daemon_start(const ormd_config *config, orm_error *error);
+
+/* Finish what runs, refuse what is new, close the database. True if everything ended within the configured time. NULL allowed. */
+bool ormd_daemon_stop(ormd_daemon *daemon);
+
+/* Microseconds since the last client left; 0 while there is one. For ending an idle server. */
+int64_t ormd_daemon_idle_us(ormd_daemon *daemon);
+
+/*
+ * The registry of these models: the one that is known already, or a new one. ORM_EINVAL if they do not hold together, ORM_ELIMIT
+ * when too many different ones were declared. Kept until the daemon ends.
+ */
+const orm_registry *ormd_daemon_registry(ormd_daemon *daemon, const orm_model_spec *specs, size_t n_specs, orm_error *error);
+const orm_registry *ormd_daemon_find_registry(ormd_daemon *daemon, uint64_t hash); /* NULL: none */
+
+/* The services' method tables, one per .proto service. */
+void ormd_service_database_add(ormd_daemon *daemon);
+void ormd_service_session_add(ormd_daemon *daemon);
+void ormd_service_admin_add(ormd_daemon *daemon);
+
+#endif

@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: MIT */
+/* Service Session: the calls of a unit of work, except those that read rows (service_query.c). */
+#include "server/session_call.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "server/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what all calls of a session have in common: session_call.h ---- */
+
+static ormd_turn run_session_call(ormd_host *host, ormd_task *task)
+{
+	ormd_session_call *this = (ormd_session_call *)task;
+	orm_error          error = {0};
+	this->host = host;
+	this->member = ormd_host_member(host, this->at->participant, this->at->fence, rpc_call_peer(this->call), &error);
+	if (!this->member) {
+		ormd_fail_call(this->call, &error, NULL);
+		return ORMD_TURN_OVER;
+	}
+	this->member->seen = this->at->seen;
+	return this->work(this);
+}
+
+ormd_session_call *ormd_session_call_new(rpc_call *call, const Ormd__V1__At *at, const ProtobufCMessage *request, ormd_session_work *work)
+{
+	ormd_session_call *this = at ? orm_arena_calloc(rpc_call_arena(call), 1, sizeof *this) : NULL;
+	if (!this)
+		return NULL;
+	this->task.run = run_session_call;
+	this->call = call;
+	this->at = at;
+	this->request = request;
+	this->work = work;
+	return this;
+}
+
+void ormd_session_call_begin(ormd_daemon *daemon, rpc_call *call, const Ormd__V1__At *at, const ProtobufCMessage *request,
+                             ormd_session_work *work)
+{
+	orm_error  error = {0};
+	ormd_host *host = NULL;
+	if (!at)
+		orm_fail(&error, ORM_EPROTOCOL, "the request does not say which session it belongs to");
+	else if (!(host = ormd_host_find(daemon, at->session)))
+		orm_fail(&error, ORM_ELOST, "this server has no such session: it has ended, or the server was restarted. Open a new one");
+	ormd_session_call *this = host ? ormd_session_call_new(call, at, request, work) : NULL;
+	if (!this) {
+		if (!error.code)
+			orm_fail(&error, ORM_ENOMEM, "the server is out of memory");
+		ormd_host_unref(host);
+		ormd_fail_call(call, &error, NULL);
+		return;
+	}
+	ormd_host_submit(host, &this->task);
+}
+
+orm_status ormd_session_call_sync(ormd_host *host, uint32_t participant, uint64_t seen, orm_arena *arena, Ormd__V1__Sync **message,
+                                  orm_error *error)
+{
+	ormd_sync  sync = {0};
+	orm_status status = ormd_session_sync(host->session, participant, seen, arena, &sync, error);
+	if (status < 0)
+		return status;
+	if (!(*message = ormd_encode_sync(&sync, arena)))
+		return orm_fail(error, ORM_ENOMEM, "the server is out of memory");
+	return ORM_OK;
+}
+
+void ormd_session_call_fail(ormd_session_call *this, const orm_error *error, const ormd_published *published, bool draft_published)
+{
+	/* The caller learns what others did even so: the next try is based on it. */
+	ormd_sync    sync = {0};
+	ormd_failure failure = {.published = published, .draft_published = draft_published};
+	if (ormd_session_sync(this->host->session, this->at->participant, this->at->seen, rpc_call_arena(this->call), &sync, NULL) == ORM_OK)
+		failure.sync = &sync;
+	ormd_fail_call(this->call, error, &failure);
+}
+
+orm_status ormd_session_call_publish(ormd_session_call *this, const Ormd__V1__Draft *message, bool more, ormd_published *published,
+                                     orm_error *error)
+{
+	ormd_session *session = this->host->session;
+	ormd_member  *member = this->member;
+	ormd_draft    draft;
+	orm_status    status = ormd_decode_draft(ormd_session_registry(session), message, rpc_call_arena(this->call), &draft, error);
+	bool          empty = !draft.n_adds && !draft.n_updates && !draft.n_deletes;
+	if (status < 0)
+		goto out;
+	if (!more && !member->drafting) {
+		if (empty)
+			return ORM_OK;
+		return ormd_session_publish(session, member->number, this->at->seen, &draft, rpc_call_arena(this->call), published, error);
+	}
+	if (!member->drafting) {
+		status = ormd_draft_begin(session, member->number, this->at->seen, error);
+		member->drafting = status == ORM_OK;
+	}
+	if (status == ORM_OK && !empty)
+		status = ormd_draft_part(session, &draft, rpc_call_arena(this->call), published, error);
+	if (status == ORM_OK && !more) {
+		member->drafting = false;
+		return ormd_draft_end(session, rpc_call_arena(this->call), published, error);
+	}
+out:
+	if (status < 0 && member->drafting) {
+		member->drafting = false;
+		ormd_draft_cancel(session);
+	}
+	return status;
+}
+
+/* ---- Open ---- */
+
+typedef struct open_call {
+	ormd_task                    task;
+	ormd_daemon                 *daemon;
+	rpc_call                    *call;
+	const Ormd__V1__OpenRequest *request;
+	const orm_registry          *registry;
+	bool                         created;
+} open_call;
+
+static void open_session(rpc_call *call, const ProtobufCMessage *message, void *context);
+
+static void leave_at_once(ormd_host *host, ormd_member *member, const char *reason)
+{
+	ormd_host_leave(host, member, true, reason);
+}
+
+static ormd_turn run_open(ormd_host *host, ormd_task *task)
+{
+	open_call *this = (open_call *)task;
+	orm_error  error = {0};
+	if (host->ended) {
+		/* Its last participant left while this call was queued: begin again, with a new one. */
+		open_session(this->call, &this->request->base, this->daemon);
+		return ORMD_TURN_OVER;
+	}
+	const rpc_peer *peer = rpc_call_peer(this->call);
+	char            name[64];
+	if (this->request->participant && *this->request->participant)
+		snprintf(name, sizeof name, "%.60s", this->request->participant);
+	else
+		snprintf(name, sizeof name, "pid %lld", (long long)peer->pid);
+	ormd_member *member = NULL;
+	if (host->name && orm_registry_compare(ormd_session_registry(host->session), this->registry, &error) < 0)
+		goto failed;
+	if (!(member = ormd_host_join(host, name, peer, &error)))
+		goto failed;
+	if (rpc_call_cancelled(this->call)) {
+		/* The client went before it was watched: nobody will tell of its death any more. */
+		leave_at_once(host, member, "its connection closed while it joined");
+		orm_fail(&error, ORM_ECANCELLED, "the client has gone");
+		goto failed;
+	}
+	Ormd__V1__OpenReply reply = ORMD__V1__OPEN_REPLY__INIT;
+	if (ormd_session_call_sync(host, member->number, 0, rpc_call_arena(this->call), &reply.sync, &error) < 0) {
+		leave_at_once(host, member, "it could not be told what is in the session");
+		goto failed;
+	}
+	reply.has_session = reply.has_participant = reply.has_fence = reply.has_created = true;
+	reply.session = host->id;
+	reply.participant = member->number;
+	reply.fence = member->fence;
+	reply.created = this->created;
+	rpc_call_reply(this->call, &reply.base);
+	return ORMD_TURN_OVER;
+failed:
+	if (!host->members)
+		ormd_host_close(host);
+	ormd_fail_call(this->call, &error, NULL);
+	return ORMD_TURN_OVER;
+}
+
+/* The shared session of this name: found, or made unless it must exist. With a reference. */
+static ormd_host *find_or_open(ormd_daemon *daemon, const Ormd__V1__OpenRequest *request, const orm_registry *registry, bool *created,
+                               orm_error *error)
+{
+	const char   *name = request->name;
+	ormd_on_death on_death = request->on_death == ORMD__V1__ON_DEATH__ON_DEATH_KEEP ? ORMD_ON_DEATH_KEEP : ORMD_ON_DEATH_ROLLBACK;
+	for (;;) {
+		ormd_host *host = name ? ormd_host_find_named(daemon, name) : NULL;
+		if (host)
+			return host;
+		if (request->must_exist) {
+			orm_fail(error, ORM_ENOTFOUND, "there is no session named '%s'", name ? name : "");
+			return NULL;
+		}
+		if ((host = ormd_host_open(daemon, registry, name, on_death, error))) {
+			*created = true;
+			return host;
+		}
+		if (error->code != ORM_EEXIST)
+			return NULL;
+		orm_error_clear(error); /* another has just made it: find it */
+	}
+}
+
+static void open_session(rpc_call *call, const ProtobufCMessage *message, void *context)
+{
+	ormd_daemon                 *daemon = context;
+	const Ormd__V1__OpenRequest *request = (const Ormd__V1__OpenRequest *)message;
+	orm_error                    error = {0};
+	const orm_registry          *registry = ormd_daemon_find_registry(daemon, request->registry);
+	open_call                   *this = orm_arena_calloc(rpc_call_arena(call), 1, sizeof *this);
+	ormd_host                   *host = NULL;
+	if (!registry)
+		orm_fail(&error, ORM_ELOST, "the server has been restarted and does not know these models: connect again");
+	else if (!this)
+		orm_fail(&error, ORM_ENOMEM, "the server is out of memory");
+	else if (request->name && (!*request->name || strlen(request->name) > 200 || !orm_utf8_valid(request->name, strlen(request->name))))
+		orm_fail(&error, ORM_EINVAL, "a session's name has 1 to 200 bytes of UTF-8");
+	else
+		host = find_or_open(daemon, request, registry, &this->created, &error);
+	if (!host) {
+		ormd_fail_call(call, &error, NULL);
+		return;
+	}
+	this->task.run = run_open;
+	this->daemon = daemon;
+	this->call = call;
+	this->request = request;
+	this->registry = registry;
+	ormd_host_submit(host, &this->task);
+}
+
+/* ---- Publish ---- */
+
+static ormd_turn work_publish(ormd_session_call *this)
+{
+	const Ormd__V1__PublishRequest *request = (const Ormd__V1__PublishRequest *)this->request;
+	Ormd__V1__PublishReply          reply = ORMD__V1__PUBLISH_REPLY__INIT;
+	orm_arena                      *arena = rpc_call_arena(this->call);
+	ormd_published                  published = {0};
+	orm_error                       error = {0};
+	if (ormd_session_call_publish(this, request->draft, request->more, &published, &error) < 0 ||
+	    ormd_session_call_sync(this->host, this->member->number, this->at->seen, arena, &reply.sync, &error) < 0) {
+		ormd_session_call_fail(this, &error, &published, false);
+		return ORMD_TURN_OVER;
+	}
+	reply.keys = ormd_encode_keys(published.keys, published.n_keys, arena);
+	reply.n_keys = reply.keys ? published.n_keys : 0;
+	rpc_call_reply(this->call, &reply.base);
+	return ORMD_TURN_OVER;
+}
+
+static void publish(rpc_call *call, const ProtobufCMessage *message, void *context)
+{
+	ormd_session_call_begin(context, call, ((const Ormd__V1__PublishRequest *)message)->at, message, work_publish);
+}
+
+/* ---- Commit ---- */
+
+typedef struct commit_call {
+	ormd_session_call  *session;
+	ormd_published      published;
+	ormd_commit_request request;
+	pthread_t           submitter;
+	orm_status          status;
+	orm_error           error;
+} commit_call;
+
+static void reply_commit(void *context)
+{
+	commit_call       *this = context;
+	ormd_session_call *call = this->session;
+	ormd_host         *host = call->host;
+	orm_arena         *arena = rpc_call_arena(call->call);
+	Ormd__V1__CommitReply  reply = ORMD__V1__COMMIT_REPLY__INIT;
+	Ormd__V1__CommitResult result = ORMD__V1__COMMIT_RESULT__INIT;
+	bool                   committed = this->status == ORM_OK;
+	orm_crash_point("before-reply");
+	if (committed && ormd_session_call_sync(host, call->at->participant, call->at->seen, arena, &reply.sync, &this->error) == ORM_OK) {
+		result.keys = ormd_encode_keys(this->published.keys, this->published.n_keys, arena);
+		result.n_keys = result.keys ? this->published.n_keys : 0;
+		reply.result = &result;
+		rpc_call_reply(call->call, &reply.base);
+	} else {
+		if (!this->error.code)
+			orm_fail(&this->error, this->status < 0 ? this->status : ORM_EINTERNAL, "the commit failed");
+		ormd_session_call_fail(call, &this->error, &this->published, true);
+	}
+	ormd_host_release(host);
+}
+
+/* On whichever thread led the group: it goes on to the next group, and a worker of its own answers, unless it is this call's own. */
+static void committed(orm_status status, const orm_error *error, void *context)
+{
+	commit_call *this = context;
+	this->status = status;
+	if (error)
+		this->error = *error;
+	if (pthread_equal(pthread_self(), this->submitter) || !rpc_server_post(this->session->host->daemon->rpc, reply_commit, this))
+		reply_commit(this);
+}
+
+/* What is kept with the commit's id, for whoever asks after a crash. */
+static orm_status pack_result(const ormd_published *published, orm_arena *arena, const void **data, size_t *size, orm_error *error)
+{
+	Ormd__V1__CommitResult result = ORMD__V1__COMMIT_RESULT__INIT;
+	result.keys = ormd_encode_keys(published->keys, published->n_keys, arena);
+	result.n_keys = published->n_keys;
+	uint8_t *packed = result.keys ? orm_arena_alloc(arena, ormd__v1__commit_result__get_packed_size(&result)) : NULL;
+	if (!packed)
+		return orm_fail(error, ORM_ENOMEM, "the server is out of memory");
+	*size = ormd__v1__commit_result__pack(&result, packed);
+	*data = packed;
+	return ORM_OK;
+}
+
+static ormd_turn work_commit(ormd_session_call *this)
+{
+	const Ormd__V1__CommitRequest *request = (const Ormd__V1__CommitRequest *)this->request;
+	orm_arena                     *arena = rpc_call_arena(this->call);
+	orm_error                      error = {0};
+	ormd_published                 published = {0};
+	bool                           draft_published = false;
+	commit_call                   *commit = orm_arena_calloc(arena, 1, sizeof *commit);
+	if (!commit) {
+		orm_fail(&error, ORM_ENOMEM, "the server is out of memory");
+		goto failed;
+	}
+	if (!request->commit) {
+		orm_fail(&error, ORM_EPROTOCOL, "a commit needs a number from 1");
+		goto failed;
+	}
+	if (ormd_session_check_seen(this->host->session, this->member->number, this->at->seen, &error) < 0 ||
+	    ormd_session_call_publish(this, request->draft, false, &published, &error) < 0)
+		goto failed;
+	draft_published = true;
+	commit->session = this;
+	commit->published = published;
+	commit->submitter = pthread_self();
+	commit->request = (ormd_commit_request){
+		.participant = this->member->number,
+		.seen = this->at->seen,
+		.id = {.number = request->commit},
+		.fingerprint = orm_hash_u64(this->host->id ^ orm_hash_u64(ormd_session_revision(this->host->session))),
+		.deadline_us = rpc_call_deadline(this->call),
+	};
+	memcpy(commit->request.id.client_id, rpc_call_peer(this->call)->client_id, sizeof commit->request.id.client_id);
+	if (pack_result(&published, arena, &commit->request.result, &commit->request.result_size, &error) < 0)
+		goto failed;
+	ormd_session_commit(this->host->session, &commit->request, committed, commit);
+	return ORMD_TURN_HELD;
+failed:
+	ormd_session_call_fail(this, &error, &published, draft_published);
+	return ORMD_TURN_OVER;
+}
+
+static void commit(rpc_call *call, const ProtobufCMessage *message, void *context)
+{
+	ormd_session_call_begin(context, call, ((const Ormd__V1__CommitRequest *)message)->at, message, work_commit);
+}
+
+/* ---- Rollback ---- */
+
+static ormd_turn work_rollback(ormd_session_call *this)
+{
+	Ormd__V1__RollbackReply reply = ORMD__V1__ROLLBACK_REPLY__INIT;
+	orm_error               error = {0};
+	if (this->member->drafting) {
+		this->member->drafting = false;
+		ormd_draft_cancel(this->host->session);
+	}
+	ormd_session_rollback(this->host->session, this->member->number);
+	if (ormd_session_call_sync(this->host, this->member->number, this->at->seen, rpc_call_arena(this->call), &reply.sync, &error) < 0)
+		ormd_session_call_fail(this, &error, NULL, false);
+	else
+		rpc_call_reply(this->call, &reply.base);
+	return ORMD_TURN_OVER;
+}
+
+static void rollback(rpc_call *call, const ProtobufCMessage *message, void *context)
+{
+	ormd_session_call_begin(context, call, ((const Ormd__V1__RollbackRequest *)message)->at, message, work_rollback);
+}
+
+/* ---- Wait ---- */
+
+static ormd_turn work_wait(ormd_session_call *this)
+{
+	const Ormd__V1__WaitRequest *request = (const Ormd__V1__WaitRequest *)this->request;
+	orm_error                    error = {0};
+	/* Answered when the turn ends if there is something already. */
+	if (!ormd_host_wait(this->host, this->call, this->member->number, this->at->seen, orm_deadline_in_ms(request->timeout_ms))) {
+		orm_fail(&error, ORM_ENOMEM, "the server is out of memory");
+		ormd_session_call_fail(this, &error, NULL, false);
+	}
+	return ORMD_TURN_OVER;
+}
+
+static void wait_for_others(rpc_call *call, const ProtobufCMessage *message, void *context)
+{
+	ormd_session_call_begin(context, call, ((const Ormd__V1__WaitRequest *)message)->at, message, work_wait);
+}
+
+/* ---- Close ---- */
+
+static ormd_turn work_close(ormd_session_call *this)
+{
+	Ormd__V1__CloseReply reply = ORMD__V1__CLOSE_REPLY__INIT;
+	ormd_host_leave(this->host, this->member, false, "it has left");
+	rpc_call_reply(this->call, &reply.base);
+	return ORMD_TURN_OVER;
+}
+
+static void close_session(rpc_call *call, const ProtobufCMessage *message, void *context)
+{
+	ormd_session_call_begin(context, call, ((const Ormd__V1__CloseRequest *)message)->at, message, work_close);
+}
+
+void ormd_service_session_add(ormd_daemon *daemon)
+{
+	static const rpc_method methods[] = {
+		{.name = "Open", .handle = open_session},
+		{.name = "Publish", .handle = publish},
+		{.name = "Commit", .handle = commit},
+		{.name = "Rollback", .handle = rollback},
+		{.name = "Query", .handle = ormd_handle_query, .streaming = true},
+		{.name = "Get", .handle = ormd_handle_get, .try_inline = ormd_try_get},
+		{.name = "Load", .handle = ormd_handle_load, .streaming = true},
+		{.name = "Refresh", .handle = ormd_handle_refresh},
+		{.name = "Wait", .handle = wait_for_others, .unordered = true},
+		{.name = "Close", .handle = close_session},
+	};
+	rpc_server_add_service(daemon->rpc, &ormd__v1__session__descriptor, methods, sizeof methods / sizeof methods[0], daemon);
+}
