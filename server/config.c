@@ -21,48 +21,54 @@
 
 /* Shown by --help in this order. */
 const ormd_option ormd_options[] = {
-	{"database", 'd', "URL", ORMD_OPTION_DATABASE, AT(database), 0, 0, NULL, "The database to serve: sqlite:///FILE"},
-	{"listen", 'l', "ADDRESS", ORMD_OPTION_LISTEN, AT(listen), 0, 0, NULL,
-	 "Serve at ipc:///PATH, tcp://HOST:PORT (this machine only) or tls+tcp://HOST:PORT; may be given several times. "
+	{NULL, "database", 'd', "URL", ORMD_OPTION_DATABASE, AT(database), 0, 0, NULL,
+	 "The database to serve: sqlite:///FILE"},
+	{NULL, "listen", 'l', "ADDRESS", ORMD_OPTION_LISTEN, AT(listen), 0, 0, NULL,
+	 "Serve at ipc:///PATH, tcp://HOST:PORT (this machine only) or tls+tcp://HOST:PORT; may be given several "
+	 "times. "
 	 "Without it: a socket of the database's own, where clients look for it"},
-	{"create", 0, "yes|no", ORMD_OPTION_BOOL, AT(create), 0, 0, "yes", "Make the database if there is none"},
+	{NULL, "create", 0, "yes|no", ORMD_OPTION_BOOL, AT(create), 0, 0, "yes", "Make the database if there is none"},
 
-	{"ipc-mode", 0, "MODE", ORMD_OPTION_MODE, AT(ipc_mode), 0, 0777, "0600", "Permissions of socket files, octal",
-	 .heading = "Who may connect:"},
-	{"tls-ca-file", 0, "FILE", ORMD_OPTION_TEXT, AT(tls_ca_file), 0, 0, NULL,
+	{"Who may connect:", "ipc-mode", 0, "MODE", ORMD_OPTION_MODE, AT(ipc_mode), 0, 0777, "0600",
+	 "Permissions of socket files, octal"},
+	{NULL, "tls-ca-file", 0, "FILE", ORMD_OPTION_TEXT, AT(tls_ca_file), 0, 0, NULL,
 	 "Certificates of those who may sign clients' certificates (PEM)"},
-	{"tls-cert-key-file", 0, "FILE", ORMD_OPTION_TEXT, AT(tls_cert_key_file), 0, 0, NULL,
+	{NULL, "tls-cert-key-file", 0, "FILE", ORMD_OPTION_TEXT, AT(tls_cert_key_file), 0, 0, NULL,
 	 "The server's own certificate and key in one file (PEM)"},
-	{"max-clients", 0, "N", ORMD_OPTION_U32, AT(max_clients), 1, 60000, "4096", "Connections at once"},
+	{NULL, "max-clients", 0, "N", ORMD_OPTION_U32, AT(max_clients), 1, 60000, "4096", "Connections at once"},
 
-	{"lease", 0, "TIME", ORMD_OPTION_DURATION, AT(lease_ms), 1, LONGEST_MS, "15s",
-	 "A participant whose connection is gone for longer is dead", .heading = "Lives and times:"},
-	{"grace", 0, "TIME", ORMD_OPTION_DURATION, AT(grace_ms), 1, LONGEST_MS, "2s",
+	{"Lives and times:", "lease", 0, "TIME", ORMD_OPTION_DURATION, AT(lease_ms), 1, LONGEST_MS, "15s",
+	 "A participant whose connection is gone for longer is dead"},
+	{NULL, "grace", 0, "TIME", ORMD_OPTION_DURATION, AT(grace_ms), 1, LONGEST_MS, "2s",
 	 "The same for one on this machine whose process still lives"},
-	{"wait", 0, "TIME", ORMD_OPTION_DURATION, AT(wait_ms), 1, LONGEST_MS, "30s",
+	{NULL, "wait", 0, "TIME", ORMD_OPTION_DURATION, AT(wait_ms), 1, LONGEST_MS, "30s",
 	 "How long a call without a deadline waits for its turn to write"},
-	{"idle-timeout", 0, "TIME", ORMD_OPTION_DURATION, AT(idle_timeout_ms), 0, LONGEST_MS, "0",
+	{NULL, "idle-timeout", 0, "TIME", ORMD_OPTION_DURATION, AT(idle_timeout_ms), 0, LONGEST_MS, "0",
 	 "End when no client was connected for so long; 0: never"},
-	{"drain-timeout", 0, "TIME", ORMD_OPTION_DURATION, AT(drain_timeout_ms), 0, LONGEST_MS, "5s",
+	{NULL, "drain-timeout", 0, "TIME", ORMD_OPTION_DURATION, AT(drain_timeout_ms), 0, LONGEST_MS, "5s",
 	 "How long running calls may take to finish when the server ends"},
 
-	{"workers", 0, "N", ORMD_OPTION_U32, AT(n_workers), 0, 1024, "0", "Threads that answer calls; 0: what suits the machine",
-	 .heading = "Sizes:"},
-	{"readers", 0, "N", ORMD_OPTION_U32, AT(n_readers), 0, 1024, "8", "Connections to the database for reading"},
-	{"max-message", 0, "SIZE", ORMD_OPTION_SIZE, AT(max_message), 64 << 10, 1 << 30, "16MiB", "Largest message, either way"},
-	{"max-sessions", 0, "N", ORMD_OPTION_SIZE, AT(max_sessions), 1, 1 << 30, "65536", "Sessions at once"},
-	{"max-session-memory", 0, "SIZE", ORMD_OPTION_SIZE, AT(max_session_memory), 0, LARGEST_SIZE, "1GiB",
+	{"Sizes:", "workers", 0, "N", ORMD_OPTION_U32, AT(n_workers), 0, 1024, "0",
+	 "Threads that answer calls; 0: what suits the machine"},
+	{NULL, "readers", 0, "N", ORMD_OPTION_U32, AT(n_readers), 0, 1024, "8",
+	 "Connections to the database for reading"},
+	{NULL, "max-message", 0, "SIZE", ORMD_OPTION_SIZE, AT(max_message), 64 << 10, 1 << 30, "16MiB",
+	 "Largest message, either way"},
+	{NULL, "max-sessions", 0, "N", ORMD_OPTION_SIZE, AT(max_sessions), 1, 1 << 30, "65536", "Sessions at once"},
+	{NULL, "max-session-memory", 0, "SIZE", ORMD_OPTION_SIZE, AT(max_session_memory), 0, LARGEST_SIZE, "1GiB",
 	 "Objects of one session; 0: no limit"},
 
-	{"log-file", 0, "FILE", ORMD_OPTION_TEXT, AT(log_file), 0, 0, NULL,
-	 "Append the log to FILE instead of standard error; SIGHUP opens it anew", .heading = "Log:"},
-	{"log-level", 0, "LEVEL", ORMD_OPTION_LEVEL, AT(log_level), 0, 0, "info", "debug, info, warning or error"},
+	{"Log:", "log-file", 0, "FILE", ORMD_OPTION_TEXT, AT(log_file), 0, 0, NULL,
+	 "Append the log to FILE instead of standard error; SIGHUP opens it anew"},
+	{NULL, "log-level", 0, "LEVEL", ORMD_OPTION_LEVEL, AT(log_level), 0, 0, "info",
+	 "debug, info, warning or error"},
 
-	{"ready-fd", 0, "FD", ORMD_OPTION_FD, AT(ready_fd), 1, INT_MAX, NULL,
-	 "Write the address and a newline to this descriptor, and close it, once it answers", .heading = "For programs that start ormd:"},
-	{"lock-fd", 0, "FD", ORMD_OPTION_FD, AT(lock_fd), 3, INT_MAX, NULL,
+	{"For programs that start ormd:", "ready-fd", 0, "FD", ORMD_OPTION_FD, AT(ready_fd), 1, INT_MAX, NULL,
+	 "Write the address and a newline to this descriptor, and close it, once it answers"},
+	{NULL, "lock-fd", 0, "FD", ORMD_OPTION_FD, AT(lock_fd), 3, INT_MAX, NULL,
 	 "Take over the database's lock file, which this descriptor has locked"},
-	{"exit-with", 0, "PID", ORMD_OPTION_PID, AT(exit_with_pid), 1, INT_MAX, NULL, "End when this process does"},
+	{NULL, "exit-with", 0, "PID", ORMD_OPTION_PID, AT(exit_with_pid), 1, INT_MAX, NULL,
+	 "End when this process does"},
 };
 
 const size_t ormd_n_options = sizeof ormd_options / sizeof *ormd_options;
@@ -110,8 +116,8 @@ static orm_status set_database(ormd_config *config, const ormd_option *option, c
 	return copy_text(config, value, &config->database, error);
 }
 
-static orm_status add_address(ormd_config *config, const ormd_option *option, const char *value, ormd_config_source before,
-			      ormd_config_source source, orm_error *error)
+static orm_status add_address(ormd_config *config, const ormd_option *option, const char *value,
+			      ormd_config_source before, ormd_config_source source, orm_error *error)
 {
 	static const char *const schemes[] = {"ipc:///", "tcp://", "tls+tcp://"};
 	bool known = false;
@@ -148,7 +154,7 @@ static orm_status set_level(ormd_config *config, const ormd_option *option, cons
 {
 	static const struct {
 		const char *name;
-		int         level;
+		int level;
 	} levels[] = {{"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warning", LOG_WARNING}, {"error", LOG_ERR}};
 
 	for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
@@ -207,8 +213,8 @@ static orm_status set_number(ormd_config *config, const ormd_option *option, con
 	return ORM_OK;
 }
 
-static orm_status set_option(ormd_config *config, const ormd_option *option, const char *value, ormd_config_source source,
-			     orm_error *error)
+static orm_status set_option(ormd_config *config, const ormd_option *option, const char *value,
+			     ormd_config_source source, orm_error *error)
 {
 	ormd_config_source *known = &config->sources[option - ormd_options];
 	const ormd_config_source before = *known;
@@ -256,7 +262,8 @@ void ormd_config_fini(ormd_config *config)
 		orm_arena_fini(&config->arena);
 }
 
-orm_status ormd_config_set(ormd_config *config, const char *name, const char *value, ormd_config_source source, orm_error *error)
+orm_status ormd_config_set(ormd_config *config, const char *name, const char *value, ormd_config_source source,
+			   orm_error *error)
 {
 	const ormd_option *option = find_option(name);
 
@@ -281,11 +288,13 @@ orm_status ormd_config_check(const ormd_config *config, orm_error *error)
 	bool tls = false;
 
 	if (!config->database)
-		return orm_fail(error, ORM_EINVAL, "which database? Give --database URL, such as sqlite:///shop.db, or a file with -c");
+		return orm_fail(error, ORM_EINVAL,
+				"which database? Give --database URL, such as sqlite:///shop.db, or a file with -c");
 	for (size_t i = 0; i < config->n_listen; i++)
 		tls = tls || strncmp(config->listen[i], "tls+tcp://", 10) == 0;
 	if (tls && (!config->tls_ca_file || !config->tls_cert_key_file))
-		return orm_fail(error, ORM_EINVAL, "an address with tls+tcp:// needs tls-ca-file and tls-cert-key-file");
+		return orm_fail(error, ORM_EINVAL,
+				"an address with tls+tcp:// needs tls-ca-file and tls-cert-key-file");
 	if (!config->tls_ca_file != !config->tls_cert_key_file)
 		return orm_fail(error, ORM_EINVAL, "tls-ca-file and tls-cert-key-file belong together: %s is missing",
 				config->tls_ca_file ? "tls-cert-key-file" : "tls-ca-file");
@@ -296,12 +305,12 @@ orm_status ormd_config_check(const ormd_config *config, orm_error *error)
 
 typedef struct loading {
 	ormd_config *config;
-	const char  *path;
-	FILE        *file;
-	unsigned     line;     /* the one read last, from 1 */
-	bool         whole;    /* its end has been read */
-	orm_status   status;
-	orm_error   *error;
+	const char *path;
+	FILE *file;
+	unsigned line; /* the one read last, from 1 */
+	bool whole;    /* its end has been read */
+	orm_status status;
+	orm_error *error;
 } loading;
 
 /* For inih, which does not tell line numbers to its handler: hands on what fgets reads, and counts. */
@@ -331,8 +340,8 @@ static int set_from_line(void *context, const char *section, const char *name, c
 		status = ormd_config_set(l->config, name, value, ORMD_FROM_FILE, &why);
 	if (status == ORM_OK)
 		return 1;
-	l->status = orm_fail(l->error, status == ORM_ENOTFOUND ? ORM_EINVAL : status, "%.200s:%u: %.280s", l->path, l->line,
-			     why.message);
+	l->status = orm_fail(l->error, status == ORM_ENOTFOUND ? ORM_EINVAL : status, "%.200s:%u: %.280s", l->path,
+			     l->line, why.message);
 	return 0;
 }
 

@@ -13,8 +13,8 @@
 
 typedef struct parsing {
 	ormd_config *config;
-	orm_status   status;
-	orm_error    error;
+	orm_status status;
+	orm_error error;
 } parsing;
 
 static const ormd_option *option_of_key(int key)
@@ -55,8 +55,12 @@ static bool describe_options(ormd_config *config, struct argp_option rows[2 * OR
 	size_t n = 0;
 	int group = 1;
 
-	rows[n++] = (struct argp_option){.name = "config", .key = 'c', .arg = "FILE", .group = group,
-					 .doc = "Read options from FILE: lines of NAME = VALUE with the names below. What is given here wins"};
+	rows[n++] = (struct argp_option){
+		.name = "config",
+		.key = 'c',
+		.arg = "FILE",
+		.group = group,
+		.doc = "Read options from FILE: lines of NAME = VALUE with the names below. What is given here wins"};
 	for (size_t i = 0; i < ormd_n_options; i++) {
 		const ormd_option *option = &ormd_options[i];
 		const char *help = option->help;
@@ -67,8 +71,11 @@ static bool describe_options(ormd_config *config, struct argp_option rows[2 * OR
 			help = orm_arena_printf(&config->arena, "%s (default: %s)", option->help, option->default_text);
 		if (!help)
 			return false;
-		rows[n++] = (struct argp_option){.name = option->name, .key = option->letter ? option->letter : FIRST_KEY + (int)i,
-						 .arg = option->argument, .doc = help, .group = group};
+		rows[n++] = (struct argp_option){.name = option->name,
+						 .key = option->letter ? option->letter : FIRST_KEY + (int)i,
+						 .arg = option->argument,
+						 .doc = help,
+						 .group = group};
 	}
 	rows[n] = (struct argp_option){0};
 	return true;
@@ -91,8 +98,10 @@ int ormd_config_from_arguments(ormd_config *config, int argc, char **argv)
 		.doc = "Serve the sessions of one database: programs that link liborm share its units of work.\v"
 		       "TIME is a number with ms, s, m or h; SIZE one with KiB, MiB, GiB or nothing.\n"
 		       "SIGTERM and SIGINT end ormd once running calls have finished; a second one ends it at once.\n"
-		       "Exit status: 0 clean end, 64 wrong usage, 66 no such configuration file, 69 the database or an address "
-		       "is in use or cannot be reached, 70 internal error, 71 out of memory, 75 not possible now, 77 not permitted, "
+		       "Exit status: 0 clean end, 64 wrong usage, 66 no such configuration file, 69 the database or an "
+		       "address "
+		       "is in use or cannot be reached, 70 internal error, 71 out of memory, 75 not possible now, 77 "
+		       "not permitted, "
 		       "78 mistake in the configuration file.",
 	};
 	parsing p = {.config = config};
@@ -110,7 +119,9 @@ int ormd_config_from_arguments(ormd_config *config, int argc, char **argv)
 		return report(&p.error, p.status == ORM_ENOMEM ? EX_OSERR : EX_USAGE);
 	status = config->file ? ormd_config_load(config, config->file, &p.error) : ORM_OK;
 	if (status != ORM_OK)
-		return report(&p.error, status == ORM_ENOTFOUND ? EX_NOINPUT : status == ORM_ENOMEM ? EX_OSERR : EX_CONFIG);
+		return report(&p.error, status == ORM_ENOTFOUND ? EX_NOINPUT
+					: status == ORM_ENOMEM  ? EX_OSERR
+								: EX_CONFIG);
 	if (ormd_config_check(config, &p.error) != ORM_OK)
 		return report(&p.error, config->file ? EX_CONFIG : EX_USAGE);
 	return 0;

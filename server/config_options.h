@@ -21,18 +21,18 @@ typedef enum ormd_option_kind {
 } ormd_option_kind;
 
 typedef struct ormd_option {
-	const char      *name;         /* on the command line with two dashes before */
-	int              letter;       /* short option, or 0 */
-	const char      *argument;     /* what --help calls its value */
+	const char *heading;  /* of the group that begins here in --help, or NULL */
+	const char *name;     /* on the command line with two dashes before */
+	int letter;           /* short option, or 0 */
+	const char *argument; /* what --help calls its value */
 	ormd_option_kind kind;
-	size_t           offset;       /* in ormd_config */
-	int64_t          min, max;     /* of numbers */
-	const char      *default_text; /* as one would write it; NULL: unset */
-	const char      *help;
-	const char      *heading;      /* of the group that begins here in --help, or NULL */
+	size_t offset;            /* in ormd_config */
+	int64_t min, max;         /* of numbers */
+	const char *default_text; /* as one would write it; NULL: unset */
+	const char *help;
 } ormd_option;
 
 extern const ormd_option ormd_options[];
-extern const size_t      ormd_n_options;
+extern const size_t ormd_n_options;
 
 #endif

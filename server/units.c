@@ -5,7 +5,7 @@
 
 typedef struct unit {
 	const char *name;
-	int64_t     factor;
+	int64_t factor;
 } unit;
 
 /* Digits to a number; where they end goes to *end. False: no digits, or too many. */
@@ -60,7 +60,8 @@ bool ormd_parse_duration(const char *text, int64_t *milliseconds)
 
 bool ormd_parse_size(const char *text, int64_t *bytes)
 {
-	static const unit units[] = {{"", 1}, {"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {NULL, 0}};
+	static const unit units[] = {{"", 1},          {"B", 1},         {"KiB", 1 << 10},
+				     {"MiB", 1 << 20}, {"GiB", 1 << 30}, {NULL, 0}};
 
 	return parse_with_unit(text, units, bytes);
 }

@@ -6,9 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-bool ormd_parse_number(const char *text, int64_t *number);          /* "12": decimal digits, nothing else */
-bool ormd_parse_duration(const char *text, int64_t *milliseconds);  /* "500ms", "30s", "5m", "2h", "0" */
-bool ormd_parse_size(const char *text, int64_t *bytes);             /* "4096", "64KiB", "16MiB", "1GiB" */
-bool ormd_parse_octal(const char *text, int64_t *number);           /* "0600" */
+bool ormd_parse_number(const char *text, int64_t *number);         /* "12": decimal digits, nothing else */
+bool ormd_parse_duration(const char *text, int64_t *milliseconds); /* "500ms", "30s", "5m", "2h", "0" */
+bool ormd_parse_size(const char *text, int64_t *bytes);            /* "4096", "64KiB", "16MiB", "1GiB" */
+bool ormd_parse_octal(const char *text, int64_t *number);          /* "0600" */
 
 #endif
