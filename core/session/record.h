@@ -106,15 +106,35 @@ void         ormd_record_free(ormd_record *record, orm_pool *pool); /* NULL allo
 
 /* In place, without allocating: a fixed integer cell (a version, a generated key); no longer NULL or unset. */
 void ormd_record_set_integer(const ormd_layout *layout, ormd_record *record, uint16_t column, int64_t integer);
+void ormd_record_set_fixed(const ormd_layout *layout, ormd_record *record, uint16_t column, const orm_value *value); /* any fixed cell; NULL too */
 
 /* Rows of a batch, one after the other, in one pass. Columns that the batch lacks are NULL, and unset where the layout has that and the column has a default or is the version. */
+typedef struct ormd_fixed_source {
+	const char    *cells;
+	const uint8_t *nulls;
+	uint32_t       offset;
+	uint16_t       column;
+	uint8_t        width;
+} ormd_fixed_source;
+
+typedef struct ormd_variable_source {
+	orm_vector_cursor cursor; /* vector NULL: the batch lacks the column */
+	const char       *bytes;  /* this row's; NULL: NULL */
+	uint32_t          size;
+	uint16_t          column;
+	bool              text;
+} ormd_variable_source;
+
 typedef struct ormd_record_reader {
-	const ormd_layout *layout;
-	orm_vector_cursor *cursors;  /* per column of the mapper; vector NULL where the batch lacks it */
-	const uint8_t     *bits;     /* null bits, and unset bits, of a row whose given cells are all present */
-	bool               fixed;    /* no variable cell is given */
+	const ormd_layout    *layout;
+	size_t                row;
+	const char           *start;    /* the first fixed_size bytes of a record without values */
+	ormd_fixed_source    *fixed;    /* those that the batch has */
+	ormd_variable_source *variable; /* all of the mapper's */
+	size_t                n_fixed, n_variable;
 } ormd_record_reader;
 
+/* In `arena`; false when out of memory. */
 bool         ormd_record_reader_init(ormd_record_reader *reader, const ormd_layout *layout, const orm_batch *batch, orm_arena *arena);
 ormd_record *ormd_record_reader_next(ormd_record_reader *reader, orm_pool *pool);
 

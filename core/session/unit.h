@@ -29,7 +29,7 @@ typedef struct ormd_change_list {
 struct ormd_change {
 	ormd_change *previous, *next;
 	ormd_object *object;
-	ormd_record *base;          /* pending: the committed values; NULL: a new object, or settled. Never the object's current record */
+	ormd_record *base;          /* pending: the committed values; NULL: a new object, or settled. The current record itself where only a deletion is pending */
 	ormd_mark   *marks;         /* per column; NULL: every column as `added` */
 	uint64_t     revision;      /* when anything happened last */
 	uint64_t     order;         /* of orm_add in the session, rising; 0: not added in it */
@@ -103,6 +103,7 @@ struct ormd_session {
 	size_t              n_participants, max_participants, n_present;
 	uint32_t            next_participant;
 	ormd_notices       *notices;   /* NULL: none yet */
+	uint64_t            notices_lost; /* revision of the latest for which there was no memory */
 	ormd_staged        *staged;    /* NULL: no draft in parts is open */
 
 	void               *flush;     /* the flush's own, made when first needed */
@@ -182,16 +183,22 @@ void ormd_unit_settle(ormd_session *session, uint32_t participant);
 
 /* changes (unit.c) */
 ormd_change *ormd_change_new(ormd_session *session, ormd_object *object);                 /* not in a list yet; NULL: out of memory */
-void         ormd_change_free(ormd_session *session, ormd_change *change);                /* with base and marks; not in a list any more */
+void         ormd_change_free(ormd_session *session, ormd_change *change);                /* with its marks, not its base; not in a list any more; NULL allowed */
 void         ormd_change_append(ormd_session *session, ormd_change *change);              /* to the list that change->pending says */
+void         ormd_change_insert(ormd_session *session, ormd_change *change, ormd_change *previous); /* after `previous`; NULL: first */
 void         ormd_change_remove(ormd_session *session, ormd_change *change);
 bool         ormd_change_need_marks(ormd_session *session, ormd_change *change);          /* a mark per column; false: out of memory */
-void         ormd_unit_count(ormd_session *session, const ormd_object *object, int more); /* a pending object enters (1) or leaves (-1) the counts */
+void         ormd_unit_count(ormd_session *session, const ormd_object *object, ormd_state state, int more); /* a pending object enters (1) or leaves (-1) the counts */
 
-/* objects (unit.c) */
-uint32_t ormd_object_key_hash(const ormd_session *session, const ormd_object *object);
+/* objects (unit.c); flags: */
+#define ORMD_FLAG_KEYED 1U      /* in its mapper's table of keys */
+#define ORMD_FLAG_UNRESOLVED 2U /* during a publish: has references still to be followed */
+#define ORMD_FLAG_REKEYED 4U    /* during a publish: its key changes */
+
+uint32_t ormd_object_hash(const ormd_session *session, const ormd_object *object, const ormd_record *record); /* of the key in `record` */
 void     ormd_object_enter_keys(ormd_session *session, ormd_object *object); /* after ormd_keys_reserve */
-void     ormd_object_leave_keys(ormd_session *session, ormd_object *object);
+void     ormd_object_leave_keys(ormd_session *session, ormd_object *object); /* if it is in there */
+void     ormd_object_leave_keys_as(ormd_session *session, ormd_object *object, const ormd_record *record); /* which it entered with this record's key */
 ormd_object *ormd_object_new(ormd_session *session, const orm_mapper *mapper, uint64_t handle, ormd_record *record); /* no keys yet; NULL: out of memory */
 void     ormd_object_free(ormd_session *session, ormd_object *object);       /* with its record and change, from all maps and lists */
 
@@ -212,6 +219,12 @@ orm_status        ormd_notices_since(const ormd_session *session, uint32_t parti
 /* rollback.c: undo the unit; `reason` for people, may be NULL */
 void ormd_unit_rollback(ormd_session *session, uint32_t participant, const char *reason);
 
+/* relatives.c: objects of the session whose foreign key refers to one of `targets` (all of one mapper, by the columns of `records`) */
+typedef orm_status ormd_child_visit(ormd_object *child, const orm_foreign_key *foreign_key, ormd_object *target, void *context);
+typedef bool       ormd_foreign_key_wanted(const orm_foreign_key *foreign_key);
+orm_status ormd_children_visit(ormd_session *session, const orm_mapper *mapper, ormd_object *const *targets, ormd_record *const *records, size_t n_targets,
+                               ormd_foreign_key_wanted *wanted, ormd_child_visit *visit, void *context, orm_error *error);
+
 /* conflict.c: the conflicts of one draft, gathered in its arena */
 typedef struct ormd_conflicts {
 	orm_arena     *arena;
@@ -227,6 +240,7 @@ orm_status ormd_conflicts_fail(const ormd_conflicts *conflicts, const ormd_sessi
 bool ormd_conflict_of_deletion(const ormd_session *session, const ormd_object *object, uint32_t participant, uint64_t base, ormd_mark *theirs);
 
 /* publish.c */
-void ormd_staged_free(ormd_staged *staged);
+void     ormd_staged_free(ormd_staged *staged);
+uint32_t ormd_staged_participant(const ormd_staged *staged);
 
 #endif
