@@ -1,3 +1,4 @@
+#!/bin/sh
 # SPDX-License-Identifier: MIT
 # Sourced by the other scripts: the Debian packages that ormd is built and tested with, and how to get those that are missing.
 
