@@ -225,7 +225,7 @@ static orm_status decode_updates(const orm_registry *registry, const Ormd__V1__U
 	orm_status status = decode_objects(registry, message->objects, arena, &updates->values, &updates->handles, &updates->first_handle, error);
 	if (status < 0)
 		return status;
-	updates->base = message->base;
+	updates->base = message->base_rev;
 	updates->n_references = message->n_references;
 	return decode_references(&updates->values, message->references, message->n_references, arena, &updates->references, error);
 }
@@ -252,7 +252,7 @@ orm_status ormd_decode_draft(const orm_registry *registry, const Ormd__V1__Draft
 		const orm_mapper        *mapper = ormd_decode_mapper(registry, source->model, error);
 		if (!mapper)
 			return ORM_EINVAL;
-		deletes[i] = (ormd_deletes){.mapper = mapper, .handles = source->handles, .n_handles = source->n_handles, .base = source->base};
+		deletes[i] = (ormd_deletes){.mapper = mapper, .handles = source->handles, .n_handles = source->n_handles, .base = source->base_rev};
 	}
 	if (status < 0)
 		return status;

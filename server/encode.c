@@ -240,6 +240,9 @@ Ormd__V1__ModelSpec *ormd_encode_model(const orm_mapper *mapper, orm_arena *aren
 		relationships[i]->target = unconst(relationship->target->name);
 		if (relationship->reverse)
 			relationships[i]->reverse = unconst(relationship->reverse->name);
+		/* Told even where there is only one: a reader without our registry can draw it. */
+		const orm_mapper *owner = relationship->to_many ? relationship->target : mapper;
+		relationships[i]->via = unconst(owner->columns[relationship->foreign_key->columns[0]].name);
 	}
 	message->name = unconst(mapper->name);
 	message->table = unconst(mapper->table);
@@ -352,10 +355,10 @@ static bool pack_conflicts(const ormd_published *published, orm_arena *arena, rp
 		if (source->column != ORM_NO_NUMBER) {
 			conflicts[i]->has_column = true;
 			conflicts[i]->column = source->column;
-			conflicts[i]->base = encode_value(&source->base, arena);
+			conflicts[i]->base_value = encode_value(&source->base, arena);
 			conflicts[i]->theirs = encode_value(&source->theirs, arena);
 			conflicts[i]->mine = encode_value(&source->mine, arena);
-			if (!conflicts[i]->base || !conflicts[i]->theirs || !conflicts[i]->mine)
+			if (!conflicts[i]->base_value || !conflicts[i]->theirs || !conflicts[i]->mine)
 				return false;
 		}
 	}
