@@ -132,7 +132,8 @@ ormd_daemon *ormd_daemon_start(const ormd_config *config, orm_error *error)
 		.url = config->database,
 		.n_readers = config->n_readers,
 		.wait_ms = config->wait_ms,
-		.create = true,
+		.create = config->create,
+		.lock_fd = config->lock_fd > 0 ? config->lock_fd : 0,
 		.log = log_message,
 	};
 	if (!(daemon->database = ormd_database_open(&database, error)))

@@ -331,3 +331,13 @@ int64_t ormd_liveness_idle_us(ormd_liveness *liveness)
 	pthread_mutex_unlock(&liveness->lock);
 	return idle_us;
 }
+
+uint32_t ormd_liveness_n_participants(ormd_liveness *liveness)
+{
+	uint32_t n = 0;
+	pthread_mutex_lock(&liveness->lock);
+	for (const watched *participant = liveness->participants; participant; participant = participant->next)
+		n++;
+	pthread_mutex_unlock(&liveness->lock);
+	return n;
+}

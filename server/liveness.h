@@ -32,4 +32,7 @@ void ormd_liveness_wake_at(ormd_liveness *liveness, int64_t at_us);
 /* Microseconds since the last connection closed; 0 while there is one. */
 int64_t ormd_liveness_idle_us(ormd_liveness *liveness);
 
+/* Participants of all sessions. */
+uint32_t ormd_liveness_n_participants(ormd_liveness *liveness);
+
 #endif

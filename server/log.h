@@ -10,6 +10,8 @@
 #ifndef ORMD_SERVER_LOG_H
 #define ORMD_SERVER_LOG_H
 
+#include <syslog.h>
+
 #include <orm/status.h>
 
 /* Append to `path` (made with mode 0640 if need be), or to standard error if NULL; leave out levels above `level`.
