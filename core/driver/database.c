@@ -15,6 +15,8 @@
 #include "sql/ddl.h"
 
 #define DEFAULT_READERS 8
+#define DEFAULT_WAIT_MS 30000
+#define MAX_GROUP_US    20000
 #define READER_BUSY_MS  5000 /* readers only wait for somebody else's recovery of the log */
 #define WRITER_BUSY_MS  250  /* then the queue looks at its deadlines, and tries again */
 
@@ -135,7 +137,8 @@ static ormd_database *allocate(const ormd_driver *driver, const ormd_database_op
 		return NULL;
 	database->driver = driver;
 	database->url = strdup(options->url);
-	database->wait_ms = options->wait_ms > 0 ? options->wait_ms : ORMD_DEFAULT_WAIT_MS;
+	database->wait_ms = options->wait_ms > 0 ? options->wait_ms : DEFAULT_WAIT_MS;
+	database->max_group_us = MAX_GROUP_US;
 	database->create = options->create;
 	database->log = options->log;
 	database->log_context = options->log_context;

@@ -15,7 +15,6 @@
 #include "base/error.h"
 
 #define MAX_GROUP_JOBS  64
-#define MAX_GROUP_US    20000              /* jobs that ran must not wait longer for their commit */
 #define LONG_LOG_SIZE   (64 * 1024 * 1024) /* bytes; worth a warning */
 
 typedef struct job_group {
@@ -245,7 +244,7 @@ void ormd_database_run_group(ormd_database *database)
 
 		run_job(&group, job);
 		if (end_us == 0)
-			end_us = orm_clock_us() + MAX_GROUP_US;
+			end_us = orm_clock_us() + database->max_group_us;
 		if (alone || group.again.first || (group.n_written > 0 && orm_clock_us() >= end_us))
 			break;
 	}

@@ -8,7 +8,6 @@
 #include "base/map.h"
 #include "driver/database.h"
 
-#define ORMD_DEFAULT_WAIT_MS INT64_C(30000)
 
 /* A thread that waits for the lead: because its job is in the queue, or because it wants to read a private database. */
 typedef struct database_waiter {
@@ -28,6 +27,7 @@ struct ormd_database {
 	const ormd_driver *driver;
 	char              *url;
 	int64_t            wait_ms;
+	int64_t            max_group_us; /* a job that ran must not wait longer for its commit, because of others that come */
 	bool               create;
 	bool               is_private;   /* one connection for everything */
 	int                lock_fd;      /* or -1 */

@@ -318,3 +318,13 @@ orm_status ormd_database_run(ormd_database *database, ormd_job *job, orm_error *
 		job->done(waiting.status, &waiting.error, job->context);
 	return waiting.status;
 }
+
+void ormd_database_stats_get(const ormd_database *database, ormd_database_stats *stats)
+{
+	/* Only the lock is changed, which is no part of what the caller sees. */
+	pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&database->lock;
+
+	pthread_mutex_lock(lock);
+	*stats = database->stats;
+	pthread_mutex_unlock(lock);
+}
