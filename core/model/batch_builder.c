@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool orm_batch_builder_init(orm_batch_builder *builder, const orm_mapper *mapper, const uint16_t *columns, size_t n_columns)
+bool orm_batch_builder_init(orm_batch_builder *builder, const orm_mapper *mapper, const uint16_t *columns,
+			    size_t n_columns)
 {
 	*builder = (orm_batch_builder){.mapper = mapper};
 	if (!columns)
@@ -117,7 +118,8 @@ void orm_vector_builder_put_null(orm_vector_builder *vector)
 	if (vector->type == ORM_BYTES)
 		put_end(vector);
 	else
-		orm_buffer_put(&vector->cells, zeros, vector->type == ORM_TEXT ? 1 : orm_type_size((orm_type)vector->type));
+		orm_buffer_put(&vector->cells, zeros,
+			       vector->type == ORM_TEXT ? 1 : orm_type_size((orm_type)vector->type));
 	vector->n_rows++;
 }
 

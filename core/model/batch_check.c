@@ -13,9 +13,9 @@ typedef struct inspection {
 	const orm_mapper *mapper;
 	const orm_column *column;
 	const orm_vector *vector;
-	size_t            n_rows;
-	size_t            n_cells;
-	orm_error        *error;
+	size_t n_rows;
+	size_t n_cells;
+	orm_error *error;
 } inspection;
 
 static orm_status refuse(const inspection *in, orm_status code, const char *what)
@@ -31,8 +31,8 @@ static orm_status refuse_row(const inspection *in, orm_status code, size_t row, 
 static orm_status refuse_length(const inspection *in, size_t row, size_t length, const char *unit)
 {
 	return orm_fail_at(in->error, ORM_EINVAL, in->mapper->name, in->column->name,
-	                   "row %zu of the batch has %zu %s, but max_length is %u: shorten the value", row, length, unit,
-	                   (unsigned)in->column->max_length);
+			   "row %zu of the batch has %zu %s, but max_length is %u: shorten the value", row, length,
+			   unit, (unsigned)in->column->max_length);
 }
 
 static orm_status check_nulls(const inspection *in, size_t nulls_size)
@@ -43,14 +43,15 @@ static orm_status check_nulls(const inspection *in, size_t nulls_size)
 		return nulls_size == 0 ? ORM_OK : refuse(in, ORM_EPROTOCOL, "the null bitmap has a size but no bytes");
 	if (nulls_size != in->n_rows / 8 + (in->n_rows % 8 != 0))
 		return orm_fail_at(in->error, ORM_EPROTOCOL, in->mapper->name, in->column->name,
-		                   "the null bitmap has %zu bytes for %zu rows", nulls_size, in->n_rows);
+				   "the null bitmap has %zu bytes for %zu rows", nulls_size, in->n_rows);
 	if (in->column->nullable)
 		return ORM_OK;
 	for (size_t row = 0; row < in->n_rows; row++) {
 		if (nulls[row / 8] == 0)
 			row |= 7; /* on to the next byte */
 		else if (orm_vector_is_null(in->vector, row))
-			return refuse_row(in, ORM_EINVAL, row, "is NULL, but the column may not be: set a value, or make it nullable");
+			return refuse_row(in, ORM_EINVAL, row,
+					  "is NULL, but the column may not be: set a value, or make it nullable");
 	}
 	return ORM_OK;
 }
@@ -71,12 +72,14 @@ static orm_status check_times(const inspection *in)
 		const int64_t us = orm_vector_int64_at(in->vector, row);
 
 		if (us < 0 || us >= DAY_US)
-			return refuse_row(in, ORM_EINVAL, row, "the time is not within a day: give 0 to 86399999999 microseconds");
+			return refuse_row(in, ORM_EINVAL, row,
+					  "the time is not within a day: give 0 to 86399999999 microseconds");
 	}
 	return ORM_OK;
 }
 
-/* String by string, where the length or the NULL of each matters. The run has been checked: it has its n_rows terminators. */
+/* String by string, where the length or the NULL of each matters. The run has been checked: it has its n_rows
+ * terminators. */
 static orm_status check_each_text(const inspection *in)
 {
 	const uint32_t max = in->column->max_length;
@@ -127,8 +130,8 @@ static orm_status check_text(const inspection *in)
 		return refuse_row(in, ORM_EINVAL, find_bad_text(in), "the text is not valid UTF-8");
 	if (n_terminators != in->n_rows || (size > 0 && text[size - 1] != '\0'))
 		return orm_fail_at(in->error, ORM_EPROTOCOL, in->mapper->name, in->column->name,
-		                   "%zu strings end with a NUL in a batch of %zu rows%s", n_terminators, in->n_rows,
-		                   size > 0 && text[size - 1] != '\0' ? ", and the last byte is none" : "");
+				   "%zu strings end with a NUL in a batch of %zu rows%s", n_terminators, in->n_rows,
+				   size > 0 && text[size - 1] != '\0' ? ", and the last byte is none" : "");
 	if (in->column->max_length > 0 || in->vector->nulls)
 		return check_each_text(in);
 	return ORM_OK;
@@ -148,7 +151,8 @@ static orm_status check_bytes(const inspection *in)
 		const uint32_t end = vector->ends[row];
 
 		if (end < start || end > vector->size)
-			return refuse_row(in, ORM_EPROTOCOL, row, "the value ends before it starts, or after the last byte");
+			return refuse_row(in, ORM_EPROTOCOL, row,
+					  "the value ends before it starts, or after the last byte");
 		if (max > 0 && end - start > max)
 			return refuse_length(in, row, end - start, "bytes");
 		if (end > start && orm_vector_is_null(vector, row))
@@ -163,8 +167,9 @@ static orm_status check_vector(const inspection *in, size_t nulls_size)
 	const orm_vector *vector = in->vector;
 
 	if (vector->type != in->column->type)
-		return orm_fail_at(in->error, ORM_EPROTOCOL, in->mapper->name, in->column->name, "the batch has cells of %s for a column of %s",
-		                   orm_type_name((orm_type)vector->type), orm_type_name(in->column->type));
+		return orm_fail_at(in->error, ORM_EPROTOCOL, in->mapper->name, in->column->name,
+				   "the batch has cells of %s for a column of %s",
+				   orm_type_name((orm_type)vector->type), orm_type_name(in->column->type));
 
 	orm_status status = check_nulls(in, nulls_size);
 
@@ -173,8 +178,8 @@ static orm_status check_vector(const inspection *in, size_t nulls_size)
 	if (vector->type == ORM_TEXT)
 		return check_text(in);
 	if (in->n_cells != in->n_rows)
-		return orm_fail_at(in->error, ORM_EPROTOCOL, in->mapper->name, in->column->name, "%zu cells in a batch of %zu rows",
-		                   in->n_cells, in->n_rows);
+		return orm_fail_at(in->error, ORM_EPROTOCOL, in->mapper->name, in->column->name,
+				   "%zu cells in a batch of %zu rows", in->n_cells, in->n_rows);
 	if (vector->type == ORM_BYTES)
 		return check_bytes(in);
 	if (in->n_rows > 0 && !vector->cells)
@@ -192,14 +197,16 @@ orm_status orm_batch_check(const orm_batch *batch, const size_t *n_cells, const 
 	uint64_t seen[ORM_MAX_COLUMNS / 64] = {0};
 
 	if (batch->n_vectors == 0 && batch->n_rows > ORM_MAX_BARE_ROWS)
-		return orm_fail_at(error, ORM_ELIMIT, mapper->name, NULL, "%zu rows without any column: send at most %zu in one batch",
-		                   batch->n_rows, ORM_MAX_BARE_ROWS);
+		return orm_fail_at(error, ORM_ELIMIT, mapper->name, NULL,
+				   "%zu rows without any column: send at most %zu in one batch", batch->n_rows,
+				   ORM_MAX_BARE_ROWS);
 	for (size_t i = 0; i < batch->n_vectors; i++) {
 		const orm_vector *vector = &batch->vectors[i];
 
 		if (vector->column >= mapper->n_columns)
-			return orm_fail_at(error, ORM_EPROTOCOL, mapper->name, NULL, "the batch has a column %u, but the model has %u",
-			                   (unsigned)vector->column, (unsigned)mapper->n_columns);
+			return orm_fail_at(error, ORM_EPROTOCOL, mapper->name, NULL,
+					   "the batch has a column %u, but the model has %u", (unsigned)vector->column,
+					   (unsigned)mapper->n_columns);
 
 		const inspection in = {
 			.mapper = mapper,

@@ -3,7 +3,8 @@
 
 #include <stdio.h>
 
-orm_status orm_fail_at(orm_error *error, orm_status code, const char *model, const char *column, const char *format, ...)
+orm_status orm_fail_at(orm_error *error, orm_status code, const char *model, const char *column, const char *format,
+		       ...)
 {
 	char message[sizeof error->message];
 	va_list args;

@@ -8,7 +8,7 @@
 
 static const struct {
 	const char *name;
-	size_t      size;
+	size_t size;
 } types[ORM_TYPE_MAX + 1] = {
 	[ORM_TYPE_NONE] = {"none", 0},
 	[ORM_BOOL] = {"bool", sizeof(uint8_t)},
@@ -51,7 +51,8 @@ static bool copy_columns(registry_build *build, size_t number)
 			.check = orm_arena_strdup(arena, from->check),
 			.foreign_key = ORM_NO_NUMBER,
 		};
-		if (!columns[i].name || (from->server_default && !columns[i].server_default) || (from->check && !columns[i].check))
+		if (!columns[i].name || (from->server_default && !columns[i].server_default) ||
+		    (from->check && !columns[i].check))
 			return false;
 		if (from->primary_key)
 			key[mapper->n_key++] = i;
@@ -97,7 +98,7 @@ static void note_generated_keys(registry_build *build)
 		const orm_column *key = &mapper->columns[mapper->key[0]];
 
 		mapper->generated_key = mapper->n_key == 1 && (key->type == ORM_INT32 || key->type == ORM_INT64) &&
-		                        key->foreign_key == ORM_NO_NUMBER;
+					key->foreign_key == ORM_NO_NUMBER;
 	}
 }
 
@@ -222,7 +223,8 @@ orm_model_spec *orm_registry_specs(const orm_registry *registry, orm_arena *aren
 	for (size_t i = 0; i < registry->n_mappers; i++) {
 		const orm_mapper *mapper = &registry->mappers[i];
 		orm_column_spec *columns = orm_arena_calloc(arena, mapper->n_columns, sizeof *columns);
-		orm_relationship_spec *relationships = orm_arena_calloc(arena, mapper->n_relationships, sizeof *relationships);
+		orm_relationship_spec *relationships =
+			orm_arena_calloc(arena, mapper->n_relationships, sizeof *relationships);
 
 		if (!columns || !relationships)
 			return NULL;

@@ -11,12 +11,12 @@ orm_status orm_registry_check_specs(const orm_model_spec *specs, size_t n_specs,
 
 /* The registry while it is made: the same objects as its const ones, to be written to. */
 typedef struct registry_build {
-	orm_registry         *registry;
+	orm_registry *registry;
 	const orm_model_spec *specs;
-	orm_mapper           *mappers;
-	orm_column          **columns;       /* per mapper */
-	orm_relationship    **relationships; /* per mapper */
-	orm_error            *error;
+	orm_mapper *mappers;
+	orm_column **columns;             /* per mapper */
+	orm_relationship **relationships; /* per mapper */
+	orm_error *error;
 } registry_build;
 
 /* 2: names to numbers, once all columns are there (registry_resolve.c). ORM_EINVAL, ORM_ENOMEM. */

@@ -7,10 +7,11 @@
 
 #define RESERVED_PREFIX "ormd_" /* ormd's own tables */
 
-/* Names seen so far, to find the one that comes twice. Tables and columns are compared as SQL does: without regard to ASCII case. */
+/* Names seen so far, to find the one that comes twice. Tables and columns are compared as SQL does: without regard to
+ * ASCII case. */
 typedef struct name_set {
 	orm_map map;
-	bool    fold;
+	bool fold;
 } name_set;
 
 static char folded(char c)
@@ -73,8 +74,9 @@ static const char *name_fault(const char *name)
 }
 
 /*
- * Checks and server defaults are SQL from the program, pasted into CREATE TABLE. This is no parser of SQL: it makes sure, for every
- * engine's rules of quoting at once, that the text is one piece inside its parentheses, so that it can do no more than be an expression.
+ * Checks and server defaults are SQL from the program, pasted into CREATE TABLE. This is no parser of SQL: it makes
+ * sure, for every engine's rules of quoting at once, that the text is one piece inside its parentheses, so that it can
+ * do no more than be an expression.
  */
 static const char *expression_fault(const char *sql)
 {
@@ -189,8 +191,8 @@ static orm_status check_column(const orm_model_spec *model, size_t number, orm_e
 	if (fault)
 		return orm_fail_at(error, ORM_EINVAL, model->name, column->name, "the column %s", fault);
 	fault = column->server_default && strcmp(column->server_default, ORM_DEFAULT_NOW) != 0
-	                ? expression_fault(column->server_default)
-	                : NULL;
+			? expression_fault(column->server_default)
+			: NULL;
 	if (fault)
 		return orm_fail_at(error, ORM_EINVAL, model->name, column->name, "the server_default %s", fault);
 	fault = column->check ? expression_fault(column->check) : NULL;
@@ -206,10 +208,12 @@ static orm_status check_columns(const orm_model_spec *model, name_set *names, or
 	bool failed = false;
 
 	if (model->n_columns == 0 || !model->columns)
-		return orm_fail_at(error, ORM_EINVAL, model->name, NULL, "the model has no columns: declare at least a primary key");
+		return orm_fail_at(error, ORM_EINVAL, model->name, NULL,
+				   "the model has no columns: declare at least a primary key");
 	if (model->n_columns > ORM_MAX_COLUMNS)
-		return orm_fail_at(error, ORM_EINVAL, model->name, NULL, "the model has %zu columns: at most %d are allowed",
-		                   model->n_columns, ORM_MAX_COLUMNS);
+		return orm_fail_at(error, ORM_EINVAL, model->name, NULL,
+				   "the model has %zu columns: at most %d are allowed", model->n_columns,
+				   ORM_MAX_COLUMNS);
 	for (size_t i = 0; i < model->n_columns; i++) {
 		const orm_column_spec *column = &model->columns[i];
 		const orm_status status = check_column(model, i, error);
@@ -222,18 +226,20 @@ static orm_status check_columns(const orm_model_spec *model, name_set *names, or
 		if (failed)
 			return ORM_ENOMEM;
 		if (other)
-			return orm_fail_at(error, ORM_EINVAL, model->name, column->name,
-			                   "the column is declared twice (SQL compares names without regard to case): rename one");
+			return orm_fail_at(
+				error, ORM_EINVAL, model->name, column->name,
+				"the column is declared twice (SQL compares names without regard to case): rename one");
 		if (column->version && version)
 			return orm_fail_at(error, ORM_EINVAL, model->name, column->name,
-			                   "the model has two version columns, this and %s: keep one", version);
+					   "the model has two version columns, this and %s: keep one", version);
 		if (column->version)
 			version = column->name;
 		has_key |= column->primary_key;
 	}
 	if (!has_key)
-		return orm_fail_at(error, ORM_EINVAL, model->name, NULL,
-		                   "the model has no primary key: mark a column, such as \"id\", with .primary_key = true");
+		return orm_fail_at(
+			error, ORM_EINVAL, model->name, NULL,
+			"the model has no primary key: mark a column, such as \"id\", with .primary_key = true");
 	return ORM_OK;
 }
 
@@ -242,8 +248,9 @@ static orm_status check_relationships(const orm_model_spec *model, name_set *nam
 	bool failed = false;
 
 	if (model->n_relationships > ORM_MAX_COLUMNS || (model->n_relationships > 0 && !model->relationships))
-		return orm_fail_at(error, ORM_EINVAL, model->name, NULL, "the model has %zu relationships: at most %d are allowed",
-		                   model->n_relationships, ORM_MAX_COLUMNS);
+		return orm_fail_at(error, ORM_EINVAL, model->name, NULL,
+				   "the model has %zu relationships: at most %d are allowed", model->n_relationships,
+				   ORM_MAX_COLUMNS);
 	for (size_t i = 0; i < model->n_relationships; i++) {
 		const orm_relationship_spec *relationship = &model->relationships[i];
 		const char *fault = name_fault(relationship->name);
@@ -252,10 +259,10 @@ static orm_status check_relationships(const orm_model_spec *model, name_set *nam
 			return orm_fail_at(error, ORM_EINVAL, model->name, NULL, "relationship %zu %s", i, fault);
 		if (!relationship->target)
 			return orm_fail_at(error, ORM_EINVAL, model->name, relationship->name,
-			                   "the relationship has no target: name the model that it leads to");
+					   "the relationship has no target: name the model that it leads to");
 		if (find_or_put(names, relationship->name, &failed))
 			return orm_fail_at(error, ORM_EINVAL, model->name, relationship->name,
-			                   "the relationship has the name of another member: rename one");
+					   "the relationship has the name of another member: rename one");
 		if (failed)
 			return ORM_ENOMEM;
 	}
@@ -278,8 +285,8 @@ static orm_status check_model(const orm_model_spec *model, size_t number, orm_er
 			break;
 		if (i + 1 == strlen(RESERVED_PREFIX))
 			return orm_fail_at(error, ORM_EINVAL, model->name, NULL,
-			                   "tables that start with \"%s\" are ormd's own: rename \"%s\"", RESERVED_PREFIX,
-			                   model->table);
+					   "tables that start with \"%s\" are ormd's own: rename \"%s\"",
+					   RESERVED_PREFIX, model->table);
 	}
 	orm_map_init(&members.map);
 	status = check_columns(model, &members, error);
@@ -299,7 +306,8 @@ orm_status orm_registry_check_specs(const orm_model_spec *specs, size_t n_specs,
 	if (n_specs == 0 || !specs)
 		return orm_fail(error, ORM_EINVAL, "there are no models: give at least one");
 	if (n_specs > ORM_MAX_MODELS)
-		return orm_fail(error, ORM_EINVAL, "there are %zu models: at most %d are allowed", n_specs, ORM_MAX_MODELS);
+		return orm_fail(error, ORM_EINVAL, "there are %zu models: at most %d are allowed", n_specs,
+				ORM_MAX_MODELS);
 	orm_map_init(&models.map);
 	orm_map_init(&tables.map);
 	for (size_t i = 0; i < n_specs && status == ORM_OK; i++) {
@@ -307,10 +315,11 @@ orm_status orm_registry_check_specs(const orm_model_spec *specs, size_t n_specs,
 		if (status != ORM_OK)
 			break;
 		if (find_or_put(&models, specs[i].name, &failed))
-			status = orm_fail_at(error, ORM_EINVAL, specs[i].name, NULL, "the model is there twice: list each model once");
+			status = orm_fail_at(error, ORM_EINVAL, specs[i].name, NULL,
+					     "the model is there twice: list each model once");
 		else if (!failed && find_or_put(&tables, specs[i].table, &failed))
 			status = orm_fail_at(error, ORM_EINVAL, specs[i].name, NULL,
-			                     "the table \"%s\" is another model's already: rename one", specs[i].table);
+					     "the table \"%s\" is another model's already: rename one", specs[i].table);
 		if (failed)
 			status = ORM_ENOMEM;
 	}

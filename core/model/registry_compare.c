@@ -7,8 +7,9 @@
 #include "model/registry_build.h"
 
 /*
- * What is hashed is one canonical text of the resolved model, so that different spellings of one meaning (a `via` that is not
- * needed, an on_delete given on one of two columns) are equal. Texts carry their length, so that none runs into the next.
+ * What is hashed is one canonical text of the resolved model, so that different spellings of one meaning (a `via` that
+ * is not needed, an on_delete given on one of two columns) are equal. Texts carry their length, so that none runs into
+ * the next.
  */
 static void put_text(orm_buffer *out, const char *text)
 {
@@ -21,8 +22,9 @@ static void put_text(orm_buffer *out, const char *text)
 static void put_column(orm_buffer *out, const orm_column *column)
 {
 	put_text(out, column->name);
-	orm_buffer_printf(out, "%d,%d%d%d%d%d,%u,%u,", (int)column->type, column->primary_key, column->nullable, column->unique,
-	                  column->index, column->version, (unsigned)column->max_length, (unsigned)column->foreign_key);
+	orm_buffer_printf(out, "%d,%d%d%d%d%d,%u,%u,", (int)column->type, column->primary_key, column->nullable,
+			  column->unique, column->index, column->version, (unsigned)column->max_length,
+			  (unsigned)column->foreign_key);
 	put_text(out, column->server_default);
 	put_text(out, column->check);
 }
@@ -57,7 +59,7 @@ static void put_mapper(orm_buffer *out, const orm_mapper *mapper)
 	put_text(out, mapper->name);
 	put_text(out, mapper->table);
 	orm_buffer_printf(out, "%u,%u,%u;", (unsigned)mapper->n_columns, (unsigned)mapper->n_foreign_keys,
-	                  (unsigned)mapper->n_relationships);
+			  (unsigned)mapper->n_relationships);
 	for (size_t i = 0; i < mapper->n_columns; i++)
 		put_column(out, &mapper->columns[i]);
 	for (size_t i = 0; i < mapper->n_foreign_keys; i++)
@@ -103,16 +105,17 @@ bool orm_registry_hash(registry_build *build)
 typedef struct comparison {
 	const char *model;
 	const char *column;
-	orm_error  *error;
+	orm_error *error;
 } comparison;
 
 static bool same_text(const comparison *at, const char *property, const char *ours, const char *theirs)
 {
 	if (ours == theirs || (ours && theirs && strcmp(ours, theirs) == 0))
 		return true;
-	orm_fail_at(at->error, ORM_EMODEL, at->model, at->column, "%s is %s%s%s on this side and %s%s%s on the other: make the models equal",
-	            property, ours ? "\"" : "", ours ? ours : "absent", ours ? "\"" : "", theirs ? "\"" : "", theirs ? theirs : "absent",
-	            theirs ? "\"" : "");
+	orm_fail_at(at->error, ORM_EMODEL, at->model, at->column,
+		    "%s is %s%s%s on this side and %s%s%s on the other: make the models equal", property,
+		    ours ? "\"" : "", ours ? ours : "absent", ours ? "\"" : "", theirs ? "\"" : "",
+		    theirs ? theirs : "absent", theirs ? "\"" : "");
 	return false;
 }
 
@@ -120,8 +123,8 @@ static bool same_word(const comparison *at, const char *property, const char *ou
 {
 	if (strcmp(ours, theirs) == 0)
 		return true;
-	orm_fail_at(at->error, ORM_EMODEL, at->model, at->column, "%s is %s on this side and %s on the other: make the models equal", property,
-	            ours, theirs);
+	orm_fail_at(at->error, ORM_EMODEL, at->model, at->column,
+		    "%s is %s on this side and %s on the other: make the models equal", property, ours, theirs);
 	return false;
 }
 
@@ -134,8 +137,8 @@ static bool same_number(const comparison *at, const char *property, unsigned lon
 {
 	if (ours == theirs)
 		return true;
-	orm_fail_at(at->error, ORM_EMODEL, at->model, at->column, "%s is %llu on this side and %llu on the other: make the models equal",
-	            property, ours, theirs);
+	orm_fail_at(at->error, ORM_EMODEL, at->model, at->column,
+		    "%s is %llu on this side and %llu on the other: make the models equal", property, ours, theirs);
 	return false;
 }
 
@@ -147,7 +150,8 @@ static const char *on_delete_name(orm_on_delete on_delete)
 }
 
 /* What the column references, as model and column names; NULLs without a foreign key. */
-static const orm_foreign_key *reference(const orm_mapper *mapper, const orm_column *column, const char **model, const char **target_column)
+static const orm_foreign_key *reference(const orm_mapper *mapper, const orm_column *column, const char **model,
+					const char **target_column)
 {
 	const orm_foreign_key *foreign_key;
 	uint16_t i = 0;
@@ -163,8 +167,8 @@ static const orm_foreign_key *reference(const orm_mapper *mapper, const orm_colu
 	return foreign_key;
 }
 
-static bool same_reference(const comparison *at, const orm_mapper *our_mapper, const orm_column *ours, const orm_mapper *their_mapper,
-                           const orm_column *theirs)
+static bool same_reference(const comparison *at, const orm_mapper *our_mapper, const orm_column *ours,
+			   const orm_mapper *their_mapper, const orm_column *theirs)
 {
 	const char *our_model;
 	const char *our_column;
@@ -175,7 +179,8 @@ static bool same_reference(const comparison *at, const orm_mapper *our_mapper, c
 
 	return same_text(at, "the referenced model", our_model, their_model) &&
 	       same_text(at, "the referenced column", our_column, their_column) &&
-	       (!our_key || same_word(at, "on_delete", on_delete_name(our_key->on_delete), on_delete_name(their_key->on_delete)));
+	       (!our_key ||
+		same_word(at, "on_delete", on_delete_name(our_key->on_delete), on_delete_name(their_key->on_delete)));
 }
 
 static bool same_column(comparison *at, const orm_mapper *our_mapper, const orm_mapper *their_mapper, uint16_t number)
@@ -187,11 +192,14 @@ static bool same_column(comparison *at, const orm_mapper *our_mapper, const orm_
 	return same_text(at, "the column's name in this place", ours->name, theirs->name) &&
 	       same_word(at, "its type", orm_type_name(ours->type), orm_type_name(theirs->type)) &&
 	       same_flag(at, "primary_key", ours->primary_key, theirs->primary_key) &&
-	       same_flag(at, "nullable", ours->nullable, theirs->nullable) && same_flag(at, "unique", ours->unique, theirs->unique) &&
-	       same_flag(at, "index", ours->index, theirs->index) && same_flag(at, "version", ours->version, theirs->version) &&
+	       same_flag(at, "nullable", ours->nullable, theirs->nullable) &&
+	       same_flag(at, "unique", ours->unique, theirs->unique) &&
+	       same_flag(at, "index", ours->index, theirs->index) &&
+	       same_flag(at, "version", ours->version, theirs->version) &&
 	       same_number(at, "max_length", ours->max_length, theirs->max_length) &&
 	       same_text(at, "server_default", ours->server_default, theirs->server_default) &&
-	       same_text(at, "check", ours->check, theirs->check) && same_reference(at, our_mapper, ours, their_mapper, theirs);
+	       same_text(at, "check", ours->check, theirs->check) &&
+	       same_reference(at, our_mapper, ours, their_mapper, theirs);
 }
 
 static const char *key_column(const orm_relationship *relationship)
@@ -205,9 +213,11 @@ static bool same_relationship(comparison *at, const orm_relationship *ours, cons
 {
 	at->column = ours->name;
 	return same_text(at, "the relationship's name in this place", ours->name, theirs->name) &&
-	       same_word(at, "the relationship", ours->to_many ? "a list" : "a pointer", theirs->to_many ? "a list" : "a pointer") &&
+	       same_word(at, "the relationship", ours->to_many ? "a list" : "a pointer",
+			 theirs->to_many ? "a list" : "a pointer") &&
 	       same_text(at, "its target", ours->target->name, theirs->target->name) &&
-	       same_text(at, "its other side", ours->reverse ? ours->reverse->name : NULL, theirs->reverse ? theirs->reverse->name : NULL) &&
+	       same_text(at, "its other side", ours->reverse ? ours->reverse->name : NULL,
+			 theirs->reverse ? theirs->reverse->name : NULL) &&
 	       same_text(at, "its foreign key column", key_column(ours), key_column(theirs));
 }
 
@@ -246,6 +256,6 @@ orm_status orm_registry_compare(const orm_registry *ours, const orm_registry *th
 	const bool more = ours->n_mappers > theirs->n_mappers;
 	const orm_mapper *extra = more ? &ours->mappers[theirs->n_mappers] : &theirs->mappers[ours->n_mappers];
 
-	return orm_fail_at(error, ORM_EMODEL, extra->name, NULL, "the model is on %s side only: give both the same models",
-	                   more ? "this" : "the other");
+	return orm_fail_at(error, ORM_EMODEL, extra->name, NULL,
+			   "the model is on %s side only: give both the same models", more ? "this" : "the other");
 }

@@ -4,24 +4,24 @@
 #include "model/registry_build.h"
 
 /*
- * Tarjan's strongly connected components, without recursion because the models may be a peer's. A component is complete only after
- * all those its foreign keys lead to, so depths can be given as components complete.
+ * Tarjan's strongly connected components, without recursion because the models may be a peer's. A component is complete
+ * only after all those its foreign keys lead to, so depths can be given as components complete.
  */
 typedef struct visit {
 	uint32_t index;    /* order of discovery, from 1; 0: not seen */
 	uint32_t low;      /* the earliest one reachable that is still open */
 	uint16_t next_key; /* the foreign key to follow next */
-	bool     open;     /* on the stack of components */
+	bool open;         /* on the stack of components */
 } visit;
 
 typedef struct component_search {
 	registry_build *build;
-	visit          *visits;
-	uint16_t       *path;
-	uint16_t       *open;
-	size_t          path_len;
-	size_t          open_len;
-	uint32_t        n_seen;
+	visit *visits;
+	uint16_t *path;
+	uint16_t *open;
+	size_t path_len;
+	size_t open_len;
+	uint32_t n_seen;
 } component_search;
 
 static void enter(component_search *search, uint16_t number)
@@ -49,7 +49,8 @@ static void complete_component(component_search *search, uint16_t root)
 		for (size_t j = 0; j < mapper->n_foreign_keys; j++) {
 			const orm_mapper *target = mapper->foreign_keys[j].target;
 
-			if (search->visits[target->number].open) /* in this component: later ones have been completed, earlier ones not reached */
+			if (search->visits[target->number].open) /* in this component: later ones have been completed,
+								    earlier ones not reached */
 				cycle |= target == mapper;
 			else if (target->depth >= depth)
 				depth = (uint16_t)(target->depth + 1);

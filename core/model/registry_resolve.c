@@ -8,19 +8,19 @@
 /* A foreign key while its columns are being gathered. Those to a composite key are filed by their place in that key. */
 typedef struct key_draft {
 	const orm_mapper *target;
-	bool              composite;
-	uint16_t          n_columns;
-	uint16_t         *columns;
-	uint16_t         *target_columns;
+	bool composite;
+	uint16_t n_columns;
+	uint16_t *columns;
+	uint16_t *target_columns;
 } key_draft;
 
 /* One model whose foreign keys are resolved. */
 typedef struct gathering {
-	registry_build       *build;
-	const orm_mapper     *mapper;
+	registry_build *build;
+	const orm_mapper *mapper;
 	const orm_model_spec *spec;
-	key_draft            *drafts;
-	uint16_t              n_drafts;
+	key_draft *drafts;
+	uint16_t n_drafts;
 } gathering;
 
 static bool has_name(const void *value, const void *key)
@@ -45,8 +45,9 @@ static bool map_names(registry_build *build, orm_map *by_name)
 
 static orm_status refuse(const gathering *g, const orm_column_spec *column, const char *what)
 {
-	return orm_fail_at(g->build->error, ORM_EINVAL, g->mapper->name, column->name, "the column references %s.%s, %s",
-	                   column->references_model, column->references_column, what);
+	return orm_fail_at(g->build->error, ORM_EINVAL, g->mapper->name, column->name,
+			   "the column references %s.%s, %s", column->references_model, column->references_column,
+			   what);
 }
 
 static uint16_t place_in_key(const orm_mapper *mapper, uint16_t column)
@@ -78,7 +79,8 @@ static key_draft *new_draft(gathering *g, const orm_mapper *target, bool composi
 	return new;
 }
 
-/* The foreign key to this composite key that still lacks columns. There is at most one, since a second begins when it is complete. */
+/* The foreign key to this composite key that still lacks columns. There is at most one, since a second begins when it
+ * is complete. */
 static key_draft *incomplete_draft(const gathering *g, const orm_mapper *target)
 {
 	for (size_t i = 0; i < g->n_drafts; i++) {
@@ -104,10 +106,12 @@ static orm_status gather_column(gathering *g, uint16_t number, const orm_map *by
 		return refuse(g, spec, "which is itself: reference another column");
 	if (column->type != spec->type)
 		return orm_fail_at(g->build->error, ORM_EINVAL, g->mapper->name, spec->name,
-		                   "the column is %s, but %s.%s, which it references, is %s: make the types equal",
-		                   orm_type_name(spec->type), target->name, column->name, orm_type_name(column->type));
+				   "the column is %s, but %s.%s, which it references, is %s: make the types equal",
+				   orm_type_name(spec->type), target->name, column->name, orm_type_name(column->type));
 	if (!column->primary_key && !column->unique)
-		return refuse(g, spec, "which is neither its primary key nor unique: reference the key, or make that column unique");
+		return refuse(
+			g, spec,
+			"which is neither its primary key nor unique: reference the key, or make that column unique");
 
 	const bool composite = column->primary_key && target->n_key > 1;
 	key_draft *to = composite ? incomplete_draft(g, target) : NULL;
@@ -119,16 +123,18 @@ static orm_status gather_column(gathering *g, uint16_t number, const orm_map *by
 		return ORM_ENOMEM;
 	if (to->columns[place] != ORM_NO_NUMBER)
 		return orm_fail_at(g->build->error, ORM_EINVAL, g->mapper->name, spec->name,
-		                   "a second foreign key to %s starts before the first has all columns of its key: declare the columns "
-		                   "of each one together",
-		                   target->name);
+				   "a second foreign key to %s starts before the first has all columns of its key: "
+				   "declare the columns "
+				   "of each one together",
+				   target->name);
 	to->columns[place] = number;
 	to->target_columns[place] = column->number;
 	to->n_columns++;
 	return ORM_OK;
 }
 
-/* A draft that lacks columns of its composite key is a foreign key only if its one column's target is unique by itself. */
+/* A draft that lacks columns of its composite key is a foreign key only if its one column's target is unique by itself.
+ */
 static orm_status settle(const gathering *g, key_draft *draft)
 {
 	uint16_t place = 0;
@@ -150,11 +156,13 @@ static orm_status settle(const gathering *g, key_draft *draft)
 	while (draft->columns[missing] != ORM_NO_NUMBER)
 		missing++;
 	return orm_fail_at(g->build->error, ORM_EINVAL, g->mapper->name, column,
-	                   "the foreign key leads to a part of %s's composite key only: reference %s.%s too", draft->target->name,
-	                   draft->target->name, draft->target->columns[draft->target->key[missing]].name);
+			   "the foreign key leads to a part of %s's composite key only: reference %s.%s too",
+			   draft->target->name, draft->target->name,
+			   draft->target->columns[draft->target->key[missing]].name);
 }
 
-static orm_status finish_foreign_key(const gathering *g, const key_draft *draft, uint16_t number, orm_foreign_key *foreign_key)
+static orm_status finish_foreign_key(const gathering *g, const key_draft *draft, uint16_t number,
+				     orm_foreign_key *foreign_key)
 {
 	orm_column *columns = g->build->columns[g->mapper->number];
 	const orm_mapper *target = draft->target;
@@ -174,8 +182,10 @@ static orm_status finish_foreign_key(const gathering *g, const key_draft *draft,
 		if (spec->on_delete == ORM_NO_ACTION) /* not said: as its fellows say */
 			continue;
 		if (foreign_key->on_delete != ORM_NO_ACTION && foreign_key->on_delete != spec->on_delete)
-			return orm_fail_at(g->build->error, ORM_EINVAL, g->mapper->name, spec->name,
-			                   "the columns of the foreign key to %s differ in on_delete: give them the same", target->name);
+			return orm_fail_at(
+				g->build->error, ORM_EINVAL, g->mapper->name, spec->name,
+				"the columns of the foreign key to %s differ in on_delete: give them the same",
+				target->name);
 		foreign_key->on_delete = spec->on_delete;
 	}
 	/* What one column says holds for all; the others have not been checked for it yet. */
@@ -184,14 +194,16 @@ static orm_status finish_foreign_key(const gathering *g, const key_draft *draft,
 
 		if (foreign_key->on_delete == ORM_SET_NULL && !column->nullable)
 			return orm_fail_at(g->build->error, ORM_EINVAL, g->mapper->name, column->name,
-			                   "the foreign key to %s is set to NULL on delete, but this column of it may not be NULL: make "
-			                   "it nullable, or choose another on_delete",
-			                   target->name);
+					   "the foreign key to %s is set to NULL on delete, but this column of it may "
+					   "not be NULL: make "
+					   "it nullable, or choose another on_delete",
+					   target->name);
 		if (foreign_key->on_delete == ORM_SET_DEFAULT && !column->server_default && !column->nullable)
 			return orm_fail_at(g->build->error, ORM_EINVAL, g->mapper->name, column->name,
-			                   "the foreign key to %s is set to its default on delete, but this column of it has none: give it "
-			                   "a server_default",
-			                   target->name);
+					   "the foreign key to %s is set to its default on delete, but this column of "
+					   "it has none: give it "
+					   "a server_default",
+					   target->name);
 	}
 	return ORM_OK;
 }
@@ -273,9 +285,10 @@ static orm_status copy_relationships(registry_build *build, size_t number, const
 			return ORM_ENOMEM;
 		if (!relationships[i].target)
 			return orm_fail_at(build->error, ORM_EINVAL, mapper->name, from->name,
-			                   "the relationship leads to %s, but there is no such model: list it among the models, or correct "
-			                   "the name",
-			                   from->target);
+					   "the relationship leads to %s, but there is no such model: list it among "
+					   "the models, or correct "
+					   "the name",
+					   from->target);
 	}
 	mapper->relationships = build->relationships[number] = relationships;
 	mapper->n_relationships = (uint16_t)spec->n_relationships;
@@ -308,23 +321,28 @@ static orm_status resolve_reverse(registry_build *build, orm_relationship *relat
 		return ORM_OK;
 	reverse = orm_mapper_relationship(relationship->target, spec->reverse);
 	if (!reverse)
-		return orm_fail_at(build->error, ORM_EINVAL, relationship->mapper->name, relationship->name,
-		                   "the other side is %s.%s, but there is no such relationship: declare it, or correct the name",
-		                   relationship->target->name, spec->reverse);
+		return orm_fail_at(
+			build->error, ORM_EINVAL, relationship->mapper->name, relationship->name,
+			"the other side is %s.%s, but there is no such relationship: declare it, or correct the name",
+			relationship->target->name, spec->reverse);
 	back = spec_of(build, reverse)->reverse;
-	if (reverse->target != relationship->mapper || !back || strcmp(back, relationship->name) != 0 || reverse == relationship)
+	if (reverse->target != relationship->mapper || !back || strcmp(back, relationship->name) != 0 ||
+	    reverse == relationship)
 		return orm_fail_at(build->error, ORM_EINVAL, relationship->mapper->name, relationship->name,
-		                   "the other side, %s.%s, does not point back: make its other side %s.%s", reverse->mapper->name,
-		                   reverse->name, relationship->mapper->name, relationship->name);
+				   "the other side, %s.%s, does not point back: make its other side %s.%s",
+				   reverse->mapper->name, reverse->name, relationship->mapper->name,
+				   relationship->name);
 	if (reverse->to_many && relationship->to_many)
 		return orm_fail_at(build->error, ORM_EINVAL, relationship->mapper->name, relationship->name,
-		                   "this and the other side, %s.%s, are both lists: give the link between them a model of its own, with a "
-		                   "foreign key to each",
-		                   reverse->mapper->name, reverse->name);
+				   "this and the other side, %s.%s, are both lists: give the link between them a model "
+				   "of its own, with a "
+				   "foreign key to each",
+				   reverse->mapper->name, reverse->name);
 	if (!reverse->to_many && !relationship->to_many)
 		return orm_fail_at(build->error, ORM_EINVAL, relationship->mapper->name, relationship->name,
-		                   "neither this nor the other side, %s.%s, is a list: make the one without the foreign key a list",
-		                   reverse->mapper->name, reverse->name);
+				   "neither this nor the other side, %s.%s, is a list: make the one without the "
+				   "foreign key a list",
+				   reverse->mapper->name, reverse->name);
 	relationship->reverse = reverse;
 	return ORM_OK;
 }
@@ -336,11 +354,14 @@ static orm_status follow_via(registry_build *build, orm_relationship *relationsh
 
 	if (!column)
 		return orm_fail_at(build->error, ORM_EINVAL, relationship->mapper->name, relationship->name,
-		                   "the relationship goes via %s.%s, but there is no such column: correct the name", owner->name, via);
-	if (column->foreign_key == ORM_NO_NUMBER || owner->foreign_keys[column->foreign_key].target != key_target(relationship))
+				   "the relationship goes via %s.%s, but there is no such column: correct the name",
+				   owner->name, via);
+	if (column->foreign_key == ORM_NO_NUMBER ||
+	    owner->foreign_keys[column->foreign_key].target != key_target(relationship))
 		return orm_fail_at(build->error, ORM_EINVAL, relationship->mapper->name, relationship->name,
-		                   "the relationship goes via %s.%s, which is no foreign key to %s: add its .references, or name another",
-		                   owner->name, via, key_target(relationship)->name);
+				   "the relationship goes via %s.%s, which is no foreign key to %s: add its "
+				   ".references, or name another",
+				   owner->name, via, key_target(relationship)->name);
 	relationship->foreign_key = &owner->foreign_keys[column->foreign_key];
 	return ORM_OK;
 }
@@ -374,14 +395,17 @@ static orm_status resolve_key(registry_build *build, orm_relationship *relations
 	n = count_keys(owner, target, &foreign_key);
 	if (n > 1)
 		return orm_fail_at(build->error, ORM_EINVAL, relationship->mapper->name, relationship->name,
-		                   "%s has %zu foreign keys to %s: say which one with .via", owner->name, n, target->name);
+				   "%s has %zu foreign keys to %s: say which one with .via", owner->name, n,
+				   target->name);
 	if (n == 0 && !relationship->to_many && count_keys(target, owner, &foreign_key) > 0)
-		return orm_fail_at(build->error, ORM_EINVAL, relationship->mapper->name, relationship->name,
-		                   "the foreign key is on the other side, in %s: make this a list, even where it has one member",
-		                   target->name);
+		return orm_fail_at(
+			build->error, ORM_EINVAL, relationship->mapper->name, relationship->name,
+			"the foreign key is on the other side, in %s: make this a list, even where it has one member",
+			target->name);
 	if (n == 0)
 		return orm_fail_at(build->error, ORM_EINVAL, relationship->mapper->name, relationship->name,
-		                   "%s has no foreign key to %s: add .references to the column that holds it", owner->name, target->name);
+				   "%s has no foreign key to %s: add .references to the column that holds it",
+				   owner->name, target->name);
 	relationship->foreign_key = foreign_key;
 	return ORM_OK;
 }
@@ -393,8 +417,8 @@ static orm_status check_same_key(registry_build *build, orm_relationship *relati
 	if (!reverse || reverse->foreign_key == relationship->foreign_key)
 		return ORM_OK;
 	return orm_fail_at(build->error, ORM_EINVAL, relationship->mapper->name, relationship->name,
-	                   "this and the other side, %s.%s, follow different foreign keys: give both the same .via",
-	                   reverse->mapper->name, reverse->name);
+			   "this and the other side, %s.%s, follow different foreign keys: give both the same .via",
+			   reverse->mapper->name, reverse->name);
 }
 
 /* A step of resolving one relationship. */

@@ -15,9 +15,9 @@ static bool is_continuation(unsigned char byte)
 }
 
 /*
- * The length of the well-formed sequence at `at`, which starts with a byte of 0x80 or more and has `left` bytes to the end; 0 if there
- * is none. The table of Unicode 15, 3.9, D92: the second byte's range is what shuts out overlong forms, surrogates and
- * what lies beyond U+10FFFF.
+ * The length of the well-formed sequence at `at`, which starts with a byte of 0x80 or more and has `left` bytes to the
+ * end; 0 if there is none. The table of Unicode 15, 3.9, D92: the second byte's range is what shuts out overlong forms,
+ * surrogates and what lies beyond U+10FFFF.
  */
 static size_t sequence_length(const unsigned char *at, size_t left)
 {
@@ -37,7 +37,9 @@ static size_t sequence_length(const unsigned char *at, size_t left)
 		const unsigned char low = first == 0xF0 ? 0x90 : 0x80;
 		const unsigned char high = first == 0xF4 ? 0x8F : 0xBF;
 
-		return left >= 4 && at[1] >= low && at[1] <= high && is_continuation(at[2]) && is_continuation(at[3]) ? 4 : 0;
+		return left >= 4 && at[1] >= low && at[1] <= high && is_continuation(at[2]) && is_continuation(at[3])
+			       ? 4
+			       : 0;
 	}
 	return 0;
 }
@@ -60,7 +62,8 @@ bool orm_utf8_check_run(const char *text, size_t size, size_t *n_nuls)
 			at += sizeof word;
 			left -= sizeof word;
 		}
-		/* Either fewer than eight bytes are left, or one of the next eight is not ASCII: up to and over that one. */
+		/* Either fewer than eight bytes are left, or one of the next eight is not ASCII: up to and over that
+		 * one. */
 		while (left > 0 && *at < 0x80) {
 			nuls += *at == 0;
 			at++;

@@ -6,8 +6,8 @@
 /* SQL under way: where it goes, and how many parameters it has. */
 typedef struct compiler {
 	const ormd_dialect *dialect;
-	orm_buffer         *out;
-	unsigned            n_parameters;
+	orm_buffer *out;
+	unsigned n_parameters;
 } compiler;
 
 void ormd_sql_identifier(const ormd_dialect *dialect, const char *name, orm_buffer *out)
@@ -88,7 +88,7 @@ static bool asks_for_null(const ormd_term *term)
 static void put_comparison(compiler *c, const orm_mapper *mapper, const ormd_term *term)
 {
 	static const char *const operators[] = {
-		[ORMD_EQ] = " = ", [ORMD_NE] = " <> ", [ORMD_LT] = " < ",       [ORMD_LE] = " <= ",
+		[ORMD_EQ] = " = ", [ORMD_NE] = " <> ", [ORMD_LT] = " < ",      [ORMD_LE] = " <= ",
 		[ORMD_GT] = " > ", [ORMD_GE] = " >= ", [ORMD_LIKE] = " LIKE ",
 	};
 
@@ -116,9 +116,9 @@ static void put_comparison(compiler *c, const orm_mapper *mapper, const ormd_ter
 /* A filter in postfix order, with the place where each condition of two operands has its left one. */
 typedef struct filter {
 	const ormd_select *select;
-	uint16_t           left[ORMD_MAX_TERMS];
-	uint16_t           roots[ORMD_MAX_TERMS]; /* the conditions that remain on the stack, to be joined by AND */
-	size_t             n_roots;
+	uint16_t left[ORMD_MAX_TERMS];
+	uint16_t roots[ORMD_MAX_TERMS]; /* the conditions that remain on the stack, to be joined by AND */
+	size_t n_roots;
 } filter;
 
 static void parse_filter(filter *f, const ormd_select *select)
@@ -141,7 +141,8 @@ static void parse_filter(filter *f, const ormd_select *select)
 	}
 }
 
-/* Recursion is as deep as the filter is nested: ORMD_MAX_NESTING at most. The right operand always is the term before. */
+/* Recursion is as deep as the filter is nested: ORMD_MAX_NESTING at most. The right operand always is the term before.
+ */
 static void put_condition(compiler *c, const filter *f, size_t at)
 {
 	const ormd_term *term = &f->select->where[at];
@@ -166,7 +167,8 @@ static void put_condition(compiler *c, const filter *f, size_t at)
 	}
 }
 
-/* Halved again and again, since engines limit how deep an expression is nested, and a AND b AND c is nested by the parser. */
+/* Halved again and again, since engines limit how deep an expression is nested, and a AND b AND c is nested by the
+ * parser. */
 static void put_roots(compiler *c, const filter *f, size_t from, size_t to)
 {
 	if (to - from <= 8) {
@@ -288,7 +290,7 @@ const orm_value *ormd_select_parameters(const ormd_select *select, orm_arena *ar
 /* ---- writing ----------------------------------------------------------------------------------------------- */
 
 void ormd_sql_insert(const ormd_dialect *dialect, const orm_mapper *mapper, const uint16_t *columns, size_t n_columns,
-                     const uint16_t *returning, size_t n_returning, orm_buffer *out)
+		     const uint16_t *returning, size_t n_returning, orm_buffer *out)
 {
 	compiler c = {.dialect = dialect, .out = out};
 
@@ -335,7 +337,8 @@ static void put_where_this_row(compiler *c, const orm_mapper *mapper)
 	}
 }
 
-void ormd_sql_update(const ormd_dialect *dialect, const orm_mapper *mapper, const uint16_t *columns, size_t n_columns, orm_buffer *out)
+void ormd_sql_update(const ormd_dialect *dialect, const orm_mapper *mapper, const uint16_t *columns, size_t n_columns,
+		     orm_buffer *out)
 {
 	compiler c = {.dialect = dialect, .out = out};
 
@@ -380,8 +383,8 @@ static void put_rows(compiler *c, const orm_mapper *mapper, const uint16_t *colu
 	put(c, ")");
 }
 
-void ormd_sql_select_by(const ormd_dialect *dialect, const orm_mapper *mapper, const uint16_t *columns, size_t n_columns,
-                        size_t n_rows, bool ordered, orm_buffer *out)
+void ormd_sql_select_by(const ormd_dialect *dialect, const orm_mapper *mapper, const uint16_t *columns,
+			size_t n_columns, size_t n_rows, bool ordered, orm_buffer *out)
 {
 	compiler c = {.dialect = dialect, .out = out};
 

@@ -10,7 +10,8 @@
 
 /* ---- names of constraints and indexes ----------------------------------------------------------------------- */
 
-/* Is there another column whose table and name, joined by _, read the same: "order" + "line_id", "order_line" + "id"? */
+/* Is there another column whose table and name, joined by _, read the same: "order" + "line_id", "order_line" + "id"?
+ */
 static bool reads_as_another(const orm_mapper *mapper, const char *column)
 {
 	const orm_registry *registry = mapper->registry;
@@ -36,7 +37,8 @@ static bool reads_as_another(const orm_mapper *mapper, const char *column)
 	return false;
 }
 
-/* Long or doubtful names end in a hash of what they are for: table and columns, which are not joined by a mere _ there. */
+/* Long or doubtful names end in a hash of what they are for: table and columns, which are not joined by a mere _ there.
+ */
 static void make_unmistakable(const orm_mapper *mapper, const uint16_t *columns, size_t n_columns, orm_buffer *name)
 {
 	const size_t suffix = 1 + 8;
@@ -47,7 +49,8 @@ static void make_unmistakable(const orm_mapper *mapper, const uint16_t *columns,
 	orm_buffer_append(&whole, name->data, name->size + 1);
 	orm_buffer_append(&whole, mapper->table, strlen(mapper->table) + 1);
 	for (size_t i = 0; i < n_columns; i++)
-		orm_buffer_append(&whole, mapper->columns[columns[i]].name, strlen(mapper->columns[columns[i]].name) + 1);
+		orm_buffer_append(&whole, mapper->columns[columns[i]].name,
+				  strlen(mapper->columns[columns[i]].name) + 1);
 	if (whole.failed) {
 		name->failed = true;
 	} else {
@@ -62,8 +65,8 @@ static void make_unmistakable(const orm_mapper *mapper, const uint16_t *columns,
 }
 
 /* kind_table_column[_column...][_target], quoted. */
-static void put_name(const ormd_dialect *dialect, const char *kind, const orm_mapper *mapper, const uint16_t *columns, size_t n_columns,
-                     const char *target, orm_buffer *out)
+static void put_name(const ormd_dialect *dialect, const char *kind, const orm_mapper *mapper, const uint16_t *columns,
+		     size_t n_columns, const char *target, orm_buffer *out)
 {
 	orm_buffer name;
 
@@ -73,7 +76,8 @@ static void put_name(const ormd_dialect *dialect, const char *kind, const orm_ma
 		orm_buffer_printf(&name, "_%s", mapper->columns[columns[i]].name);
 	if (target)
 		orm_buffer_printf(&name, "_%s", target);
-	if (!name.failed && (name.size > ORM_MAX_NAME || (n_columns == 1 && reads_as_another(mapper, mapper->columns[columns[0]].name))))
+	if (!name.failed && (name.size > ORM_MAX_NAME ||
+			     (n_columns == 1 && reads_as_another(mapper, mapper->columns[columns[0]].name))))
 		make_unmistakable(mapper, columns, n_columns, &name);
 	if (name.failed)
 		out->failed = true;
@@ -84,7 +88,8 @@ static void put_name(const ormd_dialect *dialect, const char *kind, const orm_ma
 
 /* ---- CREATE TABLE ------------------------------------------------------------------------------------------ */
 
-static void put_columns(const ormd_dialect *dialect, const orm_mapper *mapper, const uint16_t *columns, size_t n_columns, orm_buffer *out)
+static void put_columns(const ormd_dialect *dialect, const orm_mapper *mapper, const uint16_t *columns,
+			size_t n_columns, orm_buffer *out)
 {
 	orm_buffer_puts(out, " (");
 	for (size_t i = 0; i < n_columns; i++) {
@@ -156,12 +161,14 @@ static const char *on_delete_clause(orm_on_delete on_delete)
 	}
 }
 
-static void put_foreign_key_name(const ormd_dialect *dialect, const orm_mapper *mapper, const orm_foreign_key *key, orm_buffer *out)
+static void put_foreign_key_name(const ormd_dialect *dialect, const orm_mapper *mapper, const orm_foreign_key *key,
+				 orm_buffer *out)
 {
 	put_name(dialect, "fk", mapper, key->columns, key->n_columns, key->target->table, out);
 }
 
-static void put_foreign_key(const ormd_dialect *dialect, const orm_mapper *mapper, const orm_foreign_key *key, orm_buffer *out)
+static void put_foreign_key(const ormd_dialect *dialect, const orm_mapper *mapper, const orm_foreign_key *key,
+			    orm_buffer *out)
 {
 	orm_buffer_puts(out, "CONSTRAINT ");
 	put_foreign_key_name(dialect, mapper, key, out);
@@ -173,7 +180,8 @@ static void put_foreign_key(const ormd_dialect *dialect, const orm_mapper *mappe
 	orm_buffer_puts(out, on_delete_clause(key->on_delete));
 }
 
-/* Does it lead to a table that may not be there yet when this one is created? Only within a cycle, and not to the table itself. */
+/* Does it lead to a table that may not be there yet when this one is created? Only within a cycle, and not to the table
+ * itself. */
 static bool leads_ahead(const orm_mapper *mapper, const orm_foreign_key *key)
 {
 	return key->target != mapper && key->target->depth >= mapper->depth;
@@ -225,10 +233,10 @@ static void put_table(const ormd_dialect *dialect, const orm_mapper *mapper, orm
 
 typedef struct script {
 	const ormd_dialect *dialect;
-	ormd_ddl_emit      *emit;
-	void               *context;
-	orm_error          *error;
-	orm_buffer          sql;
+	ormd_ddl_emit *emit;
+	void *context;
+	orm_error *error;
+	orm_buffer sql;
 } script;
 
 static orm_status emit_and_reset(script *s)
@@ -304,7 +312,8 @@ static orm_status add_foreign_keys(script *s, const orm_mapper *mapper)
 	return status;
 }
 
-/* Rows in a cycle hold each other: whichever table goes first, the other's rows then lead nowhere until it goes, too. */
+/* Rows in a cycle hold each other: whichever table goes first, the other's rows then lead nowhere until it goes, too.
+ */
 static orm_status defer_foreign_keys(script *s, const orm_registry *registry)
 {
 	if (!s->dialect->defer_foreign_keys)
@@ -325,7 +334,8 @@ static orm_status drop_table(script *s, const orm_mapper *mapper)
 	return emit_and_reset(s);
 }
 
-orm_status ormd_ddl_create_all(const ormd_dialect *dialect, const orm_registry *registry, ormd_ddl_emit *emit, void *context, orm_error *error)
+orm_status ormd_ddl_create_all(const ormd_dialect *dialect, const orm_registry *registry, ormd_ddl_emit *emit,
+			       void *context, orm_error *error)
 {
 	script s = {.dialect = dialect, .emit = emit, .context = context, .error = error};
 	orm_status status = ORM_OK;
@@ -342,7 +352,8 @@ orm_status ormd_ddl_create_all(const ormd_dialect *dialect, const orm_registry *
 	return status;
 }
 
-orm_status ormd_ddl_drop_all(const ormd_dialect *dialect, const orm_registry *registry, ormd_ddl_emit *emit, void *context, orm_error *error)
+orm_status ormd_ddl_drop_all(const ormd_dialect *dialect, const orm_registry *registry, ormd_ddl_emit *emit,
+			     void *context, orm_error *error)
 {
 	script s = {.dialect = dialect, .emit = emit, .context = context, .error = error};
 	orm_status status;
@@ -362,7 +373,8 @@ orm_status ormd_ddl_drop_all(const ormd_dialect *dialect, const orm_registry *re
 #define COMMIT_COLUMN(place, ...) [place] = {.number = place, .foreign_key = ORM_NO_NUMBER, __VA_ARGS__}
 
 static const orm_column commit_columns[] = {
-	COMMIT_COLUMN(ORMD_COMMIT_CLIENT_ID, .name = "client_id", .type = ORM_BYTES, .max_length = 16, .primary_key = true),
+	COMMIT_COLUMN(ORMD_COMMIT_CLIENT_ID, .name = "client_id", .type = ORM_BYTES, .max_length = 16,
+		      .primary_key = true),
 	COMMIT_COLUMN(ORMD_COMMIT_NO, .name = "commit_no", .type = ORM_INT64, .primary_key = true),
 	COMMIT_COLUMN(ORMD_COMMIT_FINGERPRINT, .name = "fingerprint", .type = ORM_INT64),
 	COMMIT_COLUMN(ORMD_COMMIT_RESULT, .name = "result", .type = ORM_BYTES, .nullable = true),

@@ -4,9 +4,9 @@
 #include <stddef.h>
 
 /*
- * SQLite keeps a cell by its value, not by its column; the declared type only lends an affinity. Dates (days since 1970-01-01), times
- * and datetimes (microseconds) are declared INTEGER and stored as such: they sort, compare and index as numbers, without parsing. A generated key
- * is exactly INTEGER, because only that makes the column the rowid itself.
+ * SQLite keeps a cell by its value, not by its column; the declared type only lends an affinity. Dates (days since
+ * 1970-01-01), times and datetimes (microseconds) are declared INTEGER and stored as such: they sort, compare and index
+ * as numbers, without parsing. A generated key is exactly INTEGER, because only that makes the column the rowid itself.
  */
 static void put_type(const orm_column *column, bool generated, orm_buffer *out)
 {
@@ -35,7 +35,8 @@ static void put_type(const orm_column *column, bool generated, orm_buffer *out)
 	}
 }
 
-/* What BOOLEAN and VARCHAR(n) promise and SQLite does not keep. length() counts characters of text and bytes of a blob. */
+/* What BOOLEAN and VARCHAR(n) promise and SQLite does not keep. length() counts characters of text and bytes of a blob.
+ */
 static void put_type_check(const orm_column *column, orm_buffer *out)
 {
 	if (column->type == ORM_BOOL) {

@@ -15,7 +15,9 @@ static const char *value_fault(const orm_column *column, const orm_value *value)
 	switch (column->type) {
 	case ORM_INT32:
 	case ORM_DATE:
-		return value->integer < INT32_MIN || value->integer > INT32_MAX ? "is out of the column's range of 32 bits" : NULL;
+		return value->integer < INT32_MIN || value->integer > INT32_MAX
+			       ? "is out of the column's range of 32 bits"
+			       : NULL;
 	case ORM_TIME:
 		return value->integer < 0 || value->integer >= DAY_US ? "is not within a day" : NULL;
 	case ORM_DOUBLE:
@@ -29,7 +31,8 @@ static const char *value_fault(const orm_column *column, const orm_value *value)
 	}
 }
 
-static orm_status check_values(const orm_mapper *mapper, const orm_column *column, const ormd_term *term, orm_error *error)
+static orm_status check_values(const orm_mapper *mapper, const orm_column *column, const ormd_term *term,
+			       orm_error *error)
 {
 	for (size_t i = 0; i < term->n_values; i++) {
 		const orm_value *value = &term->values[i];
@@ -39,12 +42,14 @@ static orm_status check_values(const orm_mapper *mapper, const orm_column *colum
 			if (term->op == ORMD_EQ || term->op == ORMD_NE)
 				continue;
 			return orm_fail_at(error, ORM_EINVAL, mapper->name, column->name,
-			                   "the filter compares with NULL, which matches nothing: use = or !=, which ask for NULL");
+					   "the filter compares with NULL, which matches nothing: use = or !=, which "
+					   "ask for NULL");
 		}
 		fault = value_fault(column, value);
 		if (fault)
-			return orm_fail_at(error, ORM_EINVAL, mapper->name, column->name, "value %zu of the filter %s: give a good %s", i,
-			                   fault, orm_type_name(column->type));
+			return orm_fail_at(error, ORM_EINVAL, mapper->name, column->name,
+					   "value %zu of the filter %s: give a good %s", i, fault,
+					   orm_type_name(column->type));
 	}
 	return ORM_OK;
 }
@@ -55,26 +60,29 @@ static orm_status check_comparison(const orm_mapper *mapper, const ormd_term *te
 	size_t expected = 1;
 
 	if (term->column >= mapper->n_columns)
-		return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL, "the filter has a column %u, but the model has %u",
-		                   (unsigned)term->column, (unsigned)mapper->n_columns);
+		return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL,
+				   "the filter has a column %u, but the model has %u", (unsigned)term->column,
+				   (unsigned)mapper->n_columns);
 	column = &mapper->columns[term->column];
 	if (term->op == ORMD_IS_NULL || term->op == ORMD_NOT_NULL)
 		expected = 0;
 	if (term->op != ORMD_IN && term->n_values != expected)
-		return orm_fail_at(error, ORM_EINVAL, mapper->name, column->name, "the filter has %zu values where %zu belong",
-		                   term->n_values, expected);
+		return orm_fail_at(error, ORM_EINVAL, mapper->name, column->name,
+				   "the filter has %zu values where %zu belong", term->n_values, expected);
 	if (term->n_values > 0 && !term->values)
 		return orm_fail_at(error, ORM_EINVAL, mapper->name, column->name, "the filter's values are missing");
 	if (term->op == ORMD_LIKE && column->type != ORM_TEXT)
-		return orm_fail_at(error, ORM_EINVAL, mapper->name, column->name, "LIKE is for text, but the column is %s: use =, < or >",
-		                   orm_type_name(column->type));
+		return orm_fail_at(error, ORM_EINVAL, mapper->name, column->name,
+				   "LIKE is for text, but the column is %s: use =, < or >",
+				   orm_type_name(column->type));
 	return check_values(mapper, column, term, error);
 }
 
 static orm_status refuse_stack(const orm_mapper *mapper, size_t number, orm_error *error)
 {
-	return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL,
-	                   "term %zu of the filter joins conditions that are not there: put it after those that it joins", number);
+	return orm_fail_at(
+		error, ORM_EINVAL, mapper->name, NULL,
+		"term %zu of the filter joins conditions that are not there: put it after those that it joins", number);
 }
 
 static orm_status check_where(const ormd_select *select, orm_error *error)
@@ -85,8 +93,8 @@ static orm_status check_where(const ormd_select *select, orm_error *error)
 	size_t n_values = 0;
 
 	if (select->n_where > ORMD_MAX_TERMS)
-		return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL, "the filter has %zu terms: at most %d are allowed",
-		                   select->n_where, ORMD_MAX_TERMS);
+		return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL,
+				   "the filter has %zu terms: at most %d are allowed", select->n_where, ORMD_MAX_TERMS);
 	for (size_t i = 0; i < select->n_where; i++) {
 		const ormd_term *term = &select->where[i];
 		orm_status status;
@@ -121,17 +129,20 @@ static orm_status check_where(const ormd_select *select, orm_error *error)
 				return status;
 			if (term->n_values > ORMD_MAX_VALUES - n_values)
 				return orm_fail_at(error, ORM_EINVAL, mapper->name, mapper->columns[term->column].name,
-				                   "the filter has more than %d values: ask in several queries", ORMD_MAX_VALUES);
+						   "the filter has more than %d values: ask in several queries",
+						   ORMD_MAX_VALUES);
 			n_values += term->n_values;
 			heights[depth++] = 1;
 			break;
 		default:
-			return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL, "term %zu of the filter has an unknown operator %d", i,
-			                   (int)term->op);
+			return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL,
+					   "term %zu of the filter has an unknown operator %d", i, (int)term->op);
 		}
 		if (heights[depth - 1] > ORMD_MAX_NESTING)
-			return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL,
-			                   "the filter is nested more than %d deep: use IN for many values of one column", ORMD_MAX_NESTING);
+			return orm_fail_at(
+				error, ORM_EINVAL, mapper->name, NULL,
+				"the filter is nested more than %d deep: use IN for many values of one column",
+				ORMD_MAX_NESTING);
 	}
 	return ORM_OK;
 }
@@ -141,22 +152,27 @@ orm_status ormd_select_check(const ormd_select *select, orm_error *error)
 	const orm_mapper *mapper = select->mapper;
 
 	if ((unsigned)select->result > ORMD_EXISTS)
-		return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL, "the query asks for an unknown kind of result, %d", (int)select->result);
+		return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL,
+				   "the query asks for an unknown kind of result, %d", (int)select->result);
 	if (select->columns && (select->n_columns == 0 || select->n_columns > mapper->n_columns))
-		return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL, "the query asks for %zu columns, but the model has %u",
-		                   select->n_columns, (unsigned)mapper->n_columns);
+		return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL,
+				   "the query asks for %zu columns, but the model has %u", select->n_columns,
+				   (unsigned)mapper->n_columns);
 	for (size_t i = 0; select->columns && i < select->n_columns; i++) {
 		if (select->columns[i] >= mapper->n_columns)
-			return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL, "the query asks for a column %u, but the model has %u",
-			                   (unsigned)select->columns[i], (unsigned)mapper->n_columns);
+			return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL,
+					   "the query asks for a column %u, but the model has %u",
+					   (unsigned)select->columns[i], (unsigned)mapper->n_columns);
 	}
 	if (select->n_order > mapper->n_columns)
-		return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL, "the query orders by %zu columns, but the model has %u",
-		                   select->n_order, (unsigned)mapper->n_columns);
+		return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL,
+				   "the query orders by %zu columns, but the model has %u", select->n_order,
+				   (unsigned)mapper->n_columns);
 	for (size_t i = 0; i < select->n_order; i++) {
 		if (select->order[i].column >= mapper->n_columns)
-			return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL, "the query orders by a column %u, but the model has %u",
-			                   (unsigned)select->order[i].column, (unsigned)mapper->n_columns);
+			return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL,
+					   "the query orders by a column %u, but the model has %u",
+					   (unsigned)select->order[i].column, (unsigned)mapper->n_columns);
 	}
 	return check_where(select, error);
 }
