@@ -13,10 +13,10 @@
 
 #define MAX_PAIRS 101
 
-typedef struct figures {
+typedef struct pair_figures {
 	double floor[MAX_PAIRS], ours[MAX_PAIRS], ratio[MAX_PAIRS];
 	size_t n;
-} figures;
+} pair_figures;
 
 static int compare(const void *a, const void *b)
 {
@@ -31,7 +31,7 @@ static double median(double *values, size_t n)
 }
 
 /* One pair not counted, to warm caches; then the pairs, in turn, the order changing from pair to pair. */
-static int measure(const bench_row *row, const bench_options *options, figures *figures)
+static int measure(const bench_row *row, const bench_options *options, pair_figures *figures)
 {
 	void *state = NULL;
 	int   failed = row->open && row->open(options, &state) != 0;
@@ -78,7 +78,7 @@ static void print_figure(const bench_row *row, double figure)
 		print_time(figure);
 }
 
-static json_t *report(const bench_row *row, figures *figures)
+static json_t *report(const bench_row *row, pair_figures *figures)
 {
 	double ratio = median(figures->ratio, figures->n);
 	double floor = median(figures->floor, figures->n), ours = median(figures->ours, figures->n);
@@ -101,7 +101,7 @@ static int run_rows(const bench_row *rows, const bench_options *options, json_t 
 {
 	int failed = 0;
 	for (const bench_row *row = rows; row->name; row++) {
-		figures figures;
+		pair_figures figures;
 		if (options->only && !strstr(row->name, options->only))
 			continue;
 		if (measure(row, options, &figures) != 0) {
@@ -116,10 +116,10 @@ static int run_rows(const bench_row *rows, const bench_options *options, json_t 
 
 /* ---- main ---- */
 
-typedef struct arguments {
+typedef struct bench_arguments {
 	bench_options options;
 	const char   *json;
-} arguments;
+} bench_arguments;
 
 static const struct argp_option argp_options[] = {
 	{"json", 'j', "FILE", 0, "Write the figures to FILE as JSON, too", 0},
@@ -140,7 +140,7 @@ static size_t number(const char *text, size_t lowest, size_t highest, struct arg
 
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
-	arguments *arguments = state->input;
+	bench_arguments *arguments = state->input;
 	switch (key) {
 	case 'j': arguments->json = argument; return 0;
 	case 'n': arguments->options.n_pairs = number(argument, 1, MAX_PAIRS, state); return 0;
@@ -160,7 +160,7 @@ int main(int argc, char **argv)
 {
 	if (argc == 4 && strcmp(argv[1], "--serve-ping") == 0)
 		return bench_ping_serve(argv[2], strtoul(argv[3], NULL, 10));
-	arguments         arguments = {.options = {.n_pairs = 9, .n_rows = 100000}};
+	bench_arguments   arguments = {.options = {.n_pairs = 9, .n_rows = 100000}};
 	const struct argp argp = {argp_options, parse, NULL,
 	                          "Print each row of ormd's speed budget beside its bare floor, as the median of the ratios of interleaved pairs.", NULL, NULL, NULL};
 	if (argp_parse(&argp, argc, argv, 0, NULL, &arguments) != 0)

@@ -8,13 +8,13 @@
 #define N_PARENTS 10000
 #define N_CHILDREN 10
 
-typedef struct bulk {
+typedef struct bulk_state {
 	char          path[2][256];  /* of the floor's and of our database */
 	bench_sqlite *sqlite;
 	orm_db       *db;
 	orm_session  *session;       /* of the update row */
 	int64_t       round;
-} bulk;
+} bulk_state;
 
 static orm_db *connect(const char *path)
 {
@@ -27,7 +27,7 @@ static orm_db *connect(const char *path)
 
 static void close_bulk(void *state)
 {
-	bulk *bulk = state;
+	bulk_state *bulk = state;
 	if (!bulk)
 		return;
 	orm_session_close(bulk->session);
@@ -81,7 +81,7 @@ static double ours_add(const bench_options *options, void *state)
 
 static int open_filled(const bench_options *options, void **state)
 {
-	bulk *bulk = calloc(1, sizeof *bulk);
+	bulk_state *bulk = calloc(1, sizeof *bulk);
 	if (!(*state = bulk))
 		return -1;
 	bench_path(options, "floor", bulk->path[0], sizeof bulk->path[0]);
@@ -101,7 +101,7 @@ static int open_filled(const bench_options *options, void **state)
 
 static double floor_query(const bench_options *options, void *state)
 {
-	bulk  *bulk = state;
+	bulk_state  *bulk = state;
 	double start = bench_now();
 	if (bench_sqlite_select(bulk->sqlite, options->n_rows) < 0)
 		return -1;
@@ -110,7 +110,7 @@ static double floor_query(const bench_options *options, void *state)
 
 static double ours_query(const bench_options *options, void *state)
 {
-	bulk        *bulk = state;
+	bulk_state        *bulk = state;
 	orm_session *session = orm_session_open(bulk->db);
 	double       start = bench_now();
 	Item_list    items = orm_all(session, Item);
@@ -126,14 +126,14 @@ static int open_loaded(const bench_options *options, void **state)
 {
 	if (open_filled(options, state) != 0)
 		return -1;
-	bulk *bulk = *state;
+	bulk_state *bulk = *state;
 	bulk->session = orm_session_open(bulk->db);
 	return orm_all(bulk->session, Item).len == options->n_rows ? 0 : -1;
 }
 
 static double floor_update(const bench_options *options, void *state)
 {
-	bulk  *bulk = state;
+	bulk_state  *bulk = state;
 	double start = bench_now();
 	if (bench_sqlite_update(bulk->sqlite, options->n_rows, ++bulk->round) < 0)
 		return -1;
@@ -142,7 +142,7 @@ static double floor_update(const bench_options *options, void *state)
 
 static double ours_update(const bench_options *options, void *state)
 {
-	bulk     *bulk = state;
+	bulk_state     *bulk = state;
 	Item_list items = orm_all(bulk->session, Item);
 	double    start = bench_now();
 	for (size_t i = 0; i < items.len; i++)
@@ -156,7 +156,7 @@ static double ours_update(const bench_options *options, void *state)
 
 static int open_parents(const bench_options *options, void **state)
 {
-	bulk *bulk = calloc(1, sizeof *bulk);
+	bulk_state *bulk = calloc(1, sizeof *bulk);
 	if (!(*state = bulk))
 		return -1;
 	bench_path(options, "floor-parents", bulk->path[0], sizeof bulk->path[0]);
@@ -173,7 +173,7 @@ static int open_parents(const bench_options *options, void **state)
 
 static double floor_parents(const bench_options *options, void *state)
 {
-	bulk  *bulk = state;
+	bulk_state  *bulk = state;
 	double start = bench_now();
 	(void)options;
 	if (bench_sqlite_parents(bulk->sqlite, N_PARENTS) < 0)
@@ -183,7 +183,7 @@ static double floor_parents(const bench_options *options, void *state)
 
 static double ours_parents(const bench_options *options, void *state)
 {
-	bulk        *bulk = state;
+	bulk_state        *bulk = state;
 	orm_session *session = orm_session_open(bulk->db);
 	(void)options;
 	double     start = bench_now();

@@ -11,17 +11,17 @@
 #define REQUEST_SIZE 150
 #define REPLY_SIZE 250
 
-typedef struct calls {
+typedef struct call_state {
 	bench_sqlite *sqlite;
 	bench_ping   *ping;
 	orm_db       *db;
 	orm_session  *first;   /* has loaded everything into a shared session */
 	int           round;
-} calls;
+} call_state;
 
 static void close_calls(void *state)
 {
-	calls *calls = state;
+	call_state *calls = state;
 	if (!calls)
 		return;
 	orm_session_close(calls->first);
@@ -34,7 +34,7 @@ static void close_calls(void *state)
 static int open_calls(const bench_options *options, void **state)
 {
 	char   path[256], url[300];
-	calls *calls = calloc(1, sizeof *calls);
+	call_state *calls = calloc(1, sizeof *calls);
 	if (!(*state = calls))
 		return -1;
 	bench_path(options, "calls-floor", path, sizeof path);
@@ -63,7 +63,7 @@ static double floor_budget_us(const bench_options *options, void *state)
 
 static double ours_mirrored(const bench_options *options, void *state)
 {
-	calls       *calls = state;
+	call_state       *calls = state;
 	const size_t n = 1000000;
 	int64_t      sum = 0;
 	(void)options;
@@ -74,7 +74,7 @@ static double ours_mirrored(const bench_options *options, void *state)
 	return sum > 0 ? seconds / (double)n : -1;
 }
 
-static double ping_seconds(calls *calls)
+static double ping_seconds(call_state *calls)
 {
 	double start = bench_now();
 	for (size_t i = 0; i < N_OBJECTS; i++) {
@@ -103,7 +103,7 @@ static double get_all(orm_session *session)
 /* A new participant of the session mirrors nothing yet; the server has it all. */
 static double ours_in_server(const bench_options *options, void *state)
 {
-	calls *calls = state;
+	call_state *calls = state;
 	(void)options;
 	orm_session *session = orm_session_join(calls->db, "calls", NULL);
 	double       seconds = get_all(session);
@@ -113,7 +113,7 @@ static double ours_in_server(const bench_options *options, void *state)
 
 static double floor_cold(const bench_options *options, void *state)
 {
-	calls *calls = state;
+	call_state *calls = state;
 	(void)options;
 	double seconds = 1.15 * ping_seconds(calls), start = bench_now();
 	for (int64_t i = 1; i <= N_OBJECTS; i++) {
@@ -125,7 +125,7 @@ static double floor_cold(const bench_options *options, void *state)
 
 static double ours_cold(const bench_options *options, void *state)
 {
-	calls *calls = state;
+	call_state *calls = state;
 	(void)options;
 	orm_session *session = orm_session_open(calls->db);
 	double       seconds = get_all(session);

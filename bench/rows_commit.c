@@ -15,7 +15,7 @@
 #define SECONDS 1.0
 
 /* What a process committed within the time, told to the parent. */
-typedef void work(const char *path, double until, uint64_t *commits);
+typedef void race_work(const char *path, double until, uint64_t *commits);
 
 static void commit_bare(const char *path, double until, uint64_t *commits)
 {
@@ -45,7 +45,7 @@ static void commit_ours(const char *path, double until, uint64_t *commits)
 }
 
 /* Sixteen processes for a second each; seconds per commit over all of them, and the share of the one that got least. */
-static double race(work *work, const char *path, double *least)
+static double race(race_work *work, const char *path, double *least)
 {
 	int      pipes[2];
 	uint64_t total = 0, lowest = UINT64_MAX;
