@@ -257,7 +257,7 @@ static orm_status check_deferred(ormd_connection *base, orm_error *error)
 	int unused = 0;
 
 	sqlite3_db_status(connection->handle, SQLITE_DBSTATUS_DEFERRED_FKS, &violated, &unused, 0);
-	return violated ? ormd_sqlite_fail_deferred(error) : ORM_OK;
+	return violated ? ormd_sqlite_fail_deferred(connection, error) : ORM_OK;
 }
 
 /* ---- beside transactions ------------------------------------------------------------------------------------ */

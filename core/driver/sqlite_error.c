@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 
-#define NAME_SIZE sizeof((orm_error *)0)->column
+#define NAME_SIZE ORMD_SQLITE_NAME_SIZE
 
 /* ---- the table a statement writes to ------------------------------------------------------------------------ */
 
@@ -21,28 +21,28 @@ static const char *skip_word(const char *sql, const char *word)
 	return strncmp(sql, word, len) == 0 && sql[len] == ' ' ? sql + len + 1 : NULL;
 }
 
-/* The quoted identifier at `sql`, unquoted; "" if there is none, or it is too long to be one of ours. */
-static void read_identifier(const char *sql, char name[NAME_SIZE])
+const char *ormd_sqlite_read_identifier(const char *sql, char name[NAME_SIZE])
 {
 	size_t len = 0;
 
 	name[0] = '\0';
 	if (*sql++ != '"')
-		return;
+		return NULL;
 	for (; *sql; sql++) {
 		if (*sql == '"' && *++sql != '"') {
 			name[len] = '\0';
-			return;
+			return sql;
 		}
 		if (len + 1 >= NAME_SIZE)
 			break;
 		name[len++] = *sql;
 	}
 	name[0] = '\0';
+	return NULL;
 }
 
 /* The compiler's statements start in one of these ways (sql/compile.h). */
-static void written_table(const char *sql, char table[NAME_SIZE])
+const char *ormd_sqlite_written_table(const char *sql, char table[NAME_SIZE])
 {
 	static const char *const starts[] = {"INSERT INTO", "UPDATE", "DELETE FROM"};
 
@@ -50,11 +50,10 @@ static void written_table(const char *sql, char table[NAME_SIZE])
 	for (size_t i = 0; sql && i < sizeof starts / sizeof starts[0]; i++) {
 		const char *rest = skip_word(sql, starts[i]);
 
-		if (rest) {
-			read_identifier(rest, table);
-			return;
-		}
+		if (rest)
+			return ormd_sqlite_read_identifier(rest, table);
 	}
+	return NULL;
 }
 
 /* ---- constraints -------------------------------------------------------------------------------------------- */
@@ -120,27 +119,21 @@ static void split_check(const char *constraint, const char *table, char columns[
 		copy_name(columns, constraint + strlen(prefix), strlen(constraint + strlen(prefix)));
 }
 
-static void fail_foreign_key(const char *sql, const char *table, orm_error *error)
+/* In general; where the statement is one of ours, ormd_sqlite_name_foreign_key says more. */
+static void fail_foreign_key(const char *table, orm_error *error)
 {
-	if (sql && skip_word(sql, "INSERT INTO"))
-		orm_fail(error, ORM_ECONSTRAINT, "%s: a foreign key refers to a row that does not exist; add that one first", table);
-	else if (sql && skip_word(sql, "DELETE FROM"))
-		orm_fail(error, ORM_ECONSTRAINT, "%s: other rows still refer to this one by a foreign key; delete or change them first",
-			 table);
-	else if (table[0])
-		orm_fail(error, ORM_ECONSTRAINT,
-			 "%s: a foreign key would refer to a row that does not exist, or rows that refer to this one would lose it", table);
-	else
-		ormd_sqlite_fail_deferred(error);
+	orm_fail(error, ORM_ECONSTRAINT,
+		 "%s: a foreign key would refer to a row that does not exist, or rows that refer to this one would lose it",
+		 table[0] ? table : "a table");
 }
 
-static orm_status fail_constraint(int rc, const char *message, const char *sql, orm_error *error)
+static orm_status fail_constraint(sqlite_connection *connection, int rc, const char *message, const char *sql, orm_error *error)
 {
 	const char *what = after_colon(message);
 	char table[NAME_SIZE];
 	char columns[NAME_SIZE] = "";
 
-	written_table(sql, table);
+	ormd_sqlite_written_table(sql, table);
 	switch (rc) {
 	case SQLITE_CONSTRAINT_PRIMARYKEY:
 	case SQLITE_CONSTRAINT_ROWID:
@@ -161,8 +154,8 @@ static orm_status fail_constraint(int rc, const char *message, const char *sql, 
 		orm_fail(error, ORM_ECONSTRAINT, "%s.%s: the value violates the table's check %.200s", table, columns, what);
 		break;
 	default: /* ON DELETE RESTRICT comes as a trigger's failure, with the foreign key's text */
-		if (strcmp(message, "FOREIGN KEY constraint failed") == 0)
-			fail_foreign_key(sql, table, error);
+		if (ormd_sqlite_is_foreign_key(connection, rc))
+			fail_foreign_key(table, error);
 		else
 			orm_fail(error, ORM_ECONSTRAINT, "%s: %.300s", table, message);
 		break;
@@ -216,7 +209,7 @@ orm_status ormd_sqlite_fail(sqlite_connection *connection, int rc, const char *s
 
 	switch (rc & 0xff) {
 	case SQLITE_CONSTRAINT:
-		return fail_constraint(rc, message, sql, error);
+		return fail_constraint(connection, rc, message, sql, error);
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
 		return fail_busy(connection, rc, error);
@@ -260,16 +253,16 @@ orm_status ormd_sqlite_fail(sqlite_connection *connection, int rc, const char *s
 	}
 }
 
-orm_status ormd_sqlite_fail_deferred(orm_error *error)
+bool ormd_sqlite_is_foreign_key(sqlite_connection *connection, int rc)
 {
-	return orm_fail(error, ORM_ECONSTRAINT,
-			"at the end of the unit a foreign key refers to a row that does not exist; SQLite does not say which");
+	return (rc & 0xff) == SQLITE_CONSTRAINT && strcmp(sqlite3_errmsg(connection->handle), "FOREIGN KEY constraint failed") == 0;
 }
 
 orm_status ormd_sqlite_fail_commit(sqlite_connection *connection, int rc, orm_error *error)
 {
 	switch (rc & 0xff) {
-	case SQLITE_CONSTRAINT:
+	case SQLITE_CONSTRAINT: /* the transaction is still open, so the row can be looked for */
+		return ormd_sqlite_fail_deferred(connection, error);
 	case SQLITE_BUSY:
 	case SQLITE_FULL: /* the frame that makes the transaction valid is the last one written */
 	case SQLITE_READONLY:

@@ -57,13 +57,29 @@ orm_status ormd_sqlite_execute(sqlite_connection *connection, const char *sql, i
 orm_status ormd_sqlite_bind(sqlite_connection *connection, sqlite_statement *statement, const orm_value *values, size_t n_values,
 			    bool copy, orm_error *error);
 
+/* ---- reading our own SQL ------------------------------------------------------------------------------------ */
+
+#define ORMD_SQLITE_NAME_SIZE 64 /* ORM_MAX_NAME and a NUL; also an error's column field */
+
+/* The quoted identifier at `sql`, unquoted, and the text after it; NULL and "" if there is none, or it is too long to be one of ours. */
+const char *ormd_sqlite_read_identifier(const char *sql, char name[ORMD_SQLITE_NAME_SIZE]);
+
+/* The table that a statement of sql/compile.h writes to, and the text after its name. NULL and "": it is not such a statement. */
+const char *ormd_sqlite_written_table(const char *sql, char table[ORMD_SQLITE_NAME_SIZE]);
+
 /* ---- errors ------------------------------------------------------------------------------------------------- */
 
 /* What the connection's last call, with result `rc`, means. `sql` (may be NULL): the statement, to tell the table from. */
 orm_status ormd_sqlite_fail(sqlite_connection *connection, int rc, const char *sql, orm_error *error);
 
-/* A foreign key that is checked at the end of the unit is violated. */
-orm_status ormd_sqlite_fail_deferred(orm_error *error);
+/* Was it a foreign key, right after a call that gave `rc`? */
+bool ormd_sqlite_is_foreign_key(sqlite_connection *connection, int rc);
+
+/* A foreign key failed for this statement, which is reset: say in `error` which one, if it can be found out. */
+void ormd_sqlite_name_foreign_key(sqlite_connection *connection, const char *sql, const orm_value *values, size_t n_values, orm_error *error);
+
+/* A foreign key that is checked at the end of the transaction is violated, and the transaction still open. */
+orm_status ormd_sqlite_fail_deferred(sqlite_connection *connection, orm_error *error);
 
 /* The same for COMMIT: what leaves the outcome open is ORM_EUNKNOWN. */
 orm_status ormd_sqlite_fail_commit(sqlite_connection *connection, int rc, orm_error *error);

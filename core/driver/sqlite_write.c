@@ -97,7 +97,7 @@ static orm_status write_row(sqlite_connection *connection, sqlite_statement *sta
 			    orm_error *error)
 {
 	sqlite3_stmt *handle = statement->handle;
-	const orm_value *values = write->values + number * write->n_parameters;
+	const orm_value *values = write->n_parameters ? &write->values[number * write->n_parameters] : NULL;
 	size_t failed = 0;
 	size_t n_rows = 0;
 	orm_status status = ORM_OK;
@@ -111,8 +111,15 @@ static orm_status write_row(sqlite_connection *connection, sqlite_statement *sta
 		if (status != ORM_OK)
 			return status;
 	}
-	if (rc != SQLITE_DONE)
-		return ormd_sqlite_fail(connection, rc, write->sql, error);
+	if (rc != SQLITE_DONE) {
+		const bool is_foreign_key = ormd_sqlite_is_foreign_key(connection, rc);
+
+		status = ormd_sqlite_fail(connection, rc, write->sql, error);
+		sqlite3_reset(handle);
+		if (is_foreign_key)
+			ormd_sqlite_name_foreign_key(connection, write->sql, values, write->n_parameters, error);
+		return status;
+	}
 	if (write->affected)
 		write->affected[number] = (size_t)sqlite3_changes64(connection->handle);
 	sqlite3_reset(handle); /* cannot fail after SQLITE_DONE */
