@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* Saying which object a failed flush is about, and who published it. */
+#ifndef ORMD_SESSION_FLUSH_FAIL_H
+#define ORMD_SESSION_FLUSH_FAIL_H
+
+#include "session/plan.h"
+
+/* The driver named the table and columns: give the model's name, the object's key and the author instead. Returns error->code. */
+orm_status ormd_flush_fail_row(const ormd_session *session, const ormd_object *object, orm_error *error);
+
+/* The row is gone or was changed by somebody else. */
+orm_status ormd_flush_fail_stale(const ormd_session *session, const ormd_object *object, const ormd_plan_step *step, orm_error *error);
+
+#endif
