@@ -399,7 +399,7 @@ orm_status orm_discovery_read(const char *path, orm_discovery_owner *owner, orm_
 		char *end;
 		const long number = strtol(pid, &end, 10);
 
-		if (*pid && !*end && number > 0)
+		if (*pid && !*end && number > 0 && number <= INT_MAX)
 			owner->pid = number;
 	}
 	if (!find_line(text, "address", owner->address, sizeof owner->address))
