@@ -231,7 +231,10 @@ ORM_API void orm_session_set_timeout(orm_session *session, int64_t timeout_ms);
 /* The first failure since the last commit or rollback, code ORM_OK if none. Borrowed, until the next call; never NULL. */
 ORM_API const orm_error *orm_session_error(const orm_session *session);
 
-/* Forget the failure and go on with the draft as it is: after mending what was wrong. Not for ORM_ELOST and ORM_EFENCED, which stay. */
+/*
+ * Forget the failure and go on with the draft as it is: after mending what was wrong. Not for ORM_ELOST, ORM_EFENCED and ORM_EUNKNOWN, which stay, nor for a
+ * flush or query that sent something and got no answer: that takes orm_rollback.
+ */
 ORM_API void orm_session_clear_error(orm_session *session);
 
 /* A string in the session's arena, for assigning to members: NULL if out of memory (which sticks). */
@@ -251,7 +254,10 @@ ORM_API orm_status orm_flush(orm_session *session);
  */
 ORM_API orm_status orm_commit(orm_session *session);
 
-/* Ask again for a commit that ended ORM_EUNKNOWN: ORM_OK it did commit, ORM_EABORTED it did not and never will, ORM_EUNKNOWN still open. One call. */
+/*
+ * Ask again for a commit that ended ORM_EUNKNOWN: ORM_OK it did commit, ORM_EABORTED it did not and never will, ORM_EUNKNOWN still open. Once it is known the
+ * session is over (ORM_ELOST): go on in a new one. One call.
+ */
 ORM_API orm_status orm_commit_outcome(orm_session *session);
 
 /*

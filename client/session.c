@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/* A session's life: opening, joining, closing; and what is asked of it without a call. The unit of work is in unit.c, objects in objects.c. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "client/call.h"
+#include "client/connection.h"
+#include "client/notices.h"
+#include "client/process.h"
+#include "client/query.h"
+
+#define CLOSE_MS 2000 /* a server that does not answer is told by the connection's end */
+
+/* ---- opening --------------------------------------------------------------------------------------------------- */
+
+static orm_status take_reply(orm_session *session, const Ormd__V1__OpenReply *reply, orm_error *error)
+{
+	orm_status status = ORM_OK;
+
+	session->id = reply->session;
+	session->participant = reply->participant;
+	session->fence = reply->fence;
+	session->epoch = rpc_channel_epoch(session->channel);
+	session->mirror = orm_mirror_new(session->binding, session->participant);
+	if (!session->mirror)
+		return orm_fail(error, ORM_ENOMEM, "out of memory");
+	if (reply->sync) {
+		status = call_keep(session, reply->sync->added, reply->sync->n_added, error);
+		if (status == ORM_OK)
+			status = call_keep(session, reply->sync->changed, reply->sync->n_changed, error);
+		if (status == ORM_OK)
+			status = orm_sync_apply(session->mirror, reply->sync, error);
+		if (status == ORM_OK)
+			status = notices_take(session, reply->sync, error);
+	}
+	return status;
+}
+
+static orm_status try_open(orm_session *session, const Ormd__V1__OpenRequest *request, int64_t deadline_us, orm_error *error)
+{
+	ProtobufCMessage *reply;
+	rpc_status status;
+	orm_failure failed;
+
+	session->channel = connection_open_channel(session->db, deadline_us, error);
+	if (!session->channel)
+		return error->code;
+
+	const rpc_code code = rpc_channel_call(session->channel, &ormd__v1__session__descriptor, METHOD_OPEN, &request->base,
+					       deadline_us, &session->request, &reply, &status);
+
+	connection_count(session->db, session->channel, &session->n_counted);
+	if (code == RPC_OK)
+		return take_reply(session, (const Ormd__V1__OpenReply *)reply, error);
+	failure_read(&status, &session->request, &failed);
+	rpc_channel_close(session->channel);
+	session->channel = NULL;
+	session->n_counted = 0;
+	*error = failed.error;
+	return error->code;
+}
+
+static void open_session(orm_session *session, const char *name, const orm_join_options *options)
+{
+	static const orm_join_options none;
+	const orm_join_options *o = options ? options : &none;
+	const int64_t deadline_us = orm_deadline_in_ms(session->timeout_ms);
+	Ormd__V1__OpenRequest request = ORMD__V1__OPEN_REQUEST__INIT;
+	orm_error error = {0};
+	orm_status status;
+
+	request.has_registry = true;
+	request.registry = session->db->registry;
+	request.name = (char *)(uintptr_t)name;
+	request.participant = (char *)(uintptr_t)(o->participant ? o->participant : session->db->program);
+	request.has_on_death = request.has_must_exist = name != NULL;
+	request.on_death = o->on_death == ORM_ON_DEATH_KEEP ? ORMD__V1__ON_DEATH__ON_DEATH_KEEP : ORMD__V1__ON_DEATH__ON_DEATH_ROLLBACK;
+	request.must_exist = o->must_exist;
+
+	status = try_open(session, &request, deadline_us, &error);
+	/* Gone since we connected, or another that does not know our models. */
+	if (status == ORM_EUNAVAILABLE || status == ORM_ELOST) {
+		status = connection_renew(session->db, deadline_us, &error);
+		if (status == ORM_OK) {
+			request.registry = session->db->registry;
+			status = try_open(session, &request, deadline_us, &error);
+		}
+	}
+	if (status != ORM_OK)
+		session_fail(session, &error);
+}
+
+static orm_session *new_session(orm_db *db, bool shared)
+{
+	orm_session *session = db ? calloc(1, sizeof *session) : NULL;
+
+	if (!session)
+		return NULL;
+	session->db = db;
+	session->binding = db->models;
+	session->shared = shared;
+	session->timeout_ms = db->timeout_ms;
+	session->limits = db->limits;
+	designators_cache_init(&session->designators);
+	orm_arena_init(&session->request, 0);
+	orm_arena_init(&session->rows, 0);
+	return session;
+}
+
+static orm_session *new_open_session(orm_db *db, const char *name, const orm_join_options *options, bool shared)
+{
+	orm_session *session = new_session(db, shared);
+
+	if (!session)
+		return NULL;
+	if (!process_is(db->process))
+		session_fail(session, &forked_error);
+	else if (!db->channel)
+		session_fail(session, &db->error);
+	else if (shared && (!name || !*name))
+		session_fail_with(session, ORM_EINVAL, "a shared session needs a name; orm_session_open gives one of this process alone");
+	else
+		open_session(session, name, options);
+	return session;
+}
+
+orm_session *orm_session_open(orm_db *db)
+{
+	return new_open_session(db, NULL, NULL, false);
+}
+
+orm_session *orm_session_join(orm_db *db, const char *name, const orm_join_options *options)
+{
+	return new_open_session(db, name, options, true);
+}
+
+/* ---- closing ---------------------------------------------------------------------------------------------------- */
+
+static void leave(orm_session *session)
+{
+	Ormd__V1__CloseRequest request = ORMD__V1__CLOSE_REQUEST__INIT;
+	Ormd__V1__At at;
+	ProtobufCMessage *reply;
+	orm_call call;
+	const int64_t soon = orm_deadline_in_ms(CLOSE_MS);
+
+	call_begin(&call, session, METHOD_CLOSE);
+	call.request = &request.base;
+	call.at = request.at = &at;
+	if (call.deadline_us > soon)
+		call.deadline_us = soon;
+	call_unary(&call, &reply);
+}
+
+void orm_session_close(orm_session *session)
+{
+	if (!session)
+		return;
+	if (session_usable(session) && !session->lost && !session->over)
+		leave(session);
+	rpc_channel_close(session->channel);
+	query_free_all(session);
+	notices_fini(session);
+	orm_mirror_free(session->mirror);
+	designators_cache_fini(&session->designators);
+	orm_arena_fini(&session->request);
+	orm_arena_fini(&session->rows);
+	free(session);
+}
+
+/* ---- without a call ---------------------------------------------------------------------------------------------- */
+
+void orm_session_set_timeout(orm_session *session, int64_t timeout_ms)
+{
+	if (session)
+		session->timeout_ms = timeout_ms;
+}
+
+uint64_t orm_session_revision(const orm_session *session)
+{
+	return session_usable(session) ? orm_mirror_seen(session->mirror) : 0;
+}
+
+void orm_session_clear(orm_session *session)
+{
+	if (session_usable(session))
+		orm_mirror_clear(session->mirror);
+}
+
+void orm_discard(orm_session *session)
+{
+	orm_error error = {0};
+
+	if (!session_usable(session))
+		return;
+	if (orm_mirror_discard(session->mirror, &error) != ORM_OK)
+		session_fail(session, &error);
+	else if (session->error.code == ORM_ECONFLICT)
+		orm_error_clear(&session->error);
+}
+
+const char *orm_printf(orm_session *session, const char *format, ...)
+{
+	va_list args;
+	char *text = NULL;
+	int size;
+
+	if (!session_usable(session))
+		return NULL;
+	va_start(args, format);
+	size = vsnprintf(NULL, 0, format, args);
+	va_end(args);
+	if (size >= 0)
+		text = orm_arena_alloc(orm_mirror_arena(session->mirror), (size_t)size + 1);
+	if (!text) {
+		session_fail_with(session, size < 0 ? ORM_EINVAL : ORM_ENOMEM,
+				  size < 0 ? "orm_printf cannot print with this format: %s" : "out of memory for a text of orm_printf: %s",
+				  format);
+		return NULL;
+	}
+	va_start(args, format);
+	vsnprintf(text, (size_t)size + 1, format, args);
+	va_end(args);
+	return text;
+}
+
+const orm_conflict *orm_conflicts(const orm_session *session, size_t *n)
+{
+	size_t none;
+
+	if (!n)
+		n = &none;
+	*n = 0;
+	return session_usable(session) ? orm_conflict_list(session->mirror, n) : NULL;
+}
+
+orm_status orm_resolve(orm_session *session, const orm_conflict *conflict, orm_choice choice)
+{
+	orm_error error = {0};
+	size_t left = 0;
+	const orm_status entered = session_enter(session);
+
+	if (entered != ORM_OK && entered != ORM_ECONFLICT)
+		return entered;
+	if (orm_conflict_resolve(session->mirror, conflict, choice, &left, &error) != ORM_OK)
+		return session_fail(session, &error);
+	if (left == 0 && session->error.code == ORM_ECONFLICT)
+		orm_error_clear(&session->error);
+	return ORM_OK;
+}
