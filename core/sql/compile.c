@@ -141,24 +141,29 @@ static void parse_filter(filter *f, const ormd_select *select)
 	}
 }
 
-/* Recursion is as deep as the filter is nested: ORMD_MAX_NESTING at most. The right operand always is the term before.
+/*
+ * `outer`: what joins this condition to others. A chain of one operator, however it was built, is written without
+ * parentheses: engines limit how deep those nest (SQLite's parser has a stack of 100). The right operand always is the
+ * term before. Recursion is as deep as such a chain is long, at most ORMD_MAX_TERMS / 2.
  */
-static void put_condition(compiler *c, const filter *f, size_t at)
+static void put_condition(compiler *c, const filter *f, size_t at, ormd_operator outer)
 {
 	const ormd_term *term = &f->select->where[at];
 
 	switch (term->op) {
 	case ORMD_AND:
 	case ORMD_OR:
-		put(c, "(");
-		put_condition(c, f, f->left[at]);
+		if (term->op != outer)
+			put(c, "(");
+		put_condition(c, f, f->left[at], term->op);
 		put(c, term->op == ORMD_AND ? " AND " : " OR ");
-		put_condition(c, f, at - 1);
-		put(c, ")");
+		put_condition(c, f, at - 1, term->op);
+		if (term->op != outer)
+			put(c, ")");
 		break;
 	case ORMD_NOT:
 		put(c, "NOT (");
-		put_condition(c, f, at - 1);
+		put_condition(c, f, at - 1, f->select->where[at - 1].op);
 		put(c, ")");
 		break;
 	default:
@@ -167,15 +172,17 @@ static void put_condition(compiler *c, const filter *f, size_t at)
 	}
 }
 
-/* Halved again and again, since engines limit how deep an expression is nested, and a AND b AND c is nested by the
- * parser. */
+/* Longer chains are halved, since engines limit the depth of what they parse as well (SQLite: 1000), and a AND b AND c
+ * is two deep. */
+#define LONGEST_CHAIN 256
+
 static void put_roots(compiler *c, const filter *f, size_t from, size_t to)
 {
-	if (to - from <= 8) {
+	if (to - from <= LONGEST_CHAIN) {
 		for (size_t i = from; i < to; i++) {
 			if (i > from)
 				put(c, " AND ");
-			put_condition(c, f, f->roots[i]);
+			put_condition(c, f, f->roots[i], f->n_roots == 1 ? f->select->where[f->roots[i]].op : ORMD_AND);
 		}
 		return;
 	}
@@ -225,6 +232,10 @@ static void put_limit(compiler *c, const ormd_select *select)
 	}
 }
 
+/*
+ * Whether there is a row is the count of at most one, not EXISTS: its filter counts twice against SQLite's limit of
+ * depth, and not every engine gives an integer.
+ */
 void ormd_sql_select(const ormd_dialect *dialect, const ormd_select *select, orm_buffer *out)
 {
 	compiler c = {.dialect = dialect, .out = out};
@@ -239,7 +250,8 @@ void ormd_sql_select(const ormd_dialect *dialect, const ormd_select *select, orm
 		put(&c, bounded ? "SELECT count(*) FROM (SELECT 1" : "SELECT count(*)");
 		break;
 	case ORMD_EXISTS:
-		put(&c, "SELECT EXISTS (SELECT 1");
+		put(&c, "SELECT count(*) FROM (SELECT 1");
+		put(&c, bounded ? " FROM (SELECT 1" : "");
 		break;
 	}
 	put(&c, " FROM ");
@@ -248,10 +260,10 @@ void ormd_sql_select(const ormd_dialect *dialect, const ormd_select *select, orm
 	if (select->result == ORMD_ROWS) /* the order changes neither a count nor whether there is a row */
 		put_order(&c, select);
 	put_limit(&c, select);
-	if (select->result == ORMD_EXISTS)
-		put(&c, ")");
-	else if (select->result == ORMD_COUNT && bounded)
+	if (select->result == ORMD_COUNT && bounded)
 		put(&c, ") AS counted");
+	if (select->result == ORMD_EXISTS)
+		put(&c, bounded ? ") AS bounded LIMIT 1) AS found" : " LIMIT 1) AS found");
 }
 
 /* Limits are unsigned, what an engine takes is not. */
@@ -363,24 +375,26 @@ void ormd_sql_delete(const ormd_dialect *dialect, const orm_mapper *mapper, orm_
 	put_where_this_row(&c, mapper);
 }
 
-/* One row of a composite: a = ? AND b = ?. Halved for the same reason as put_roots. */
+/* Rows of a composite key: a = ? AND b = ? each. Halved for the same reason as put_roots. */
 static void put_rows(compiler *c, const orm_mapper *mapper, const uint16_t *columns, size_t n_columns, size_t n_rows)
 {
-	if (n_rows > 1) {
+	if (n_rows > LONGEST_CHAIN) {
 		put(c, "(");
 		put_rows(c, mapper, columns, n_columns, n_rows / 2);
-		put(c, " OR ");
+		put(c, ") OR (");
 		put_rows(c, mapper, columns, n_columns, n_rows - n_rows / 2);
 		put(c, ")");
 		return;
 	}
-	put(c, "(");
-	for (size_t i = 0; i < n_columns; i++) {
-		if (i > 0)
-			put(c, " AND ");
-		put_equals(c, mapper, columns[i]);
+	for (size_t row = 0; row < n_rows; row++) {
+		put(c, row == 0 ? "(" : " OR (");
+		for (size_t i = 0; i < n_columns; i++) {
+			if (i > 0)
+				put(c, " AND ");
+			put_equals(c, mapper, columns[i]);
+		}
+		put(c, ")");
 	}
-	put(c, ")");
 }
 
 void ormd_sql_select_by(const ormd_dialect *dialect, const orm_mapper *mapper, const uint16_t *columns,

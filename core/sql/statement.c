@@ -85,10 +85,30 @@ static orm_status refuse_stack(const orm_mapper *mapper, size_t number, orm_erro
 		"term %zu of the filter joins conditions that are not there: put it after those that it joins", number);
 }
 
+/* What is on the stack while a filter is read. */
+typedef struct condition {
+	ormd_operator op;
+	uint16_t nesting; /* groups inside each other; a comparison has none */
+} condition;
+
+/* A condition that is joined by the same operator as its own is of the same group. */
+static uint16_t nesting_within(ormd_operator op, const condition *inner)
+{
+	return (uint16_t)(inner->nesting + (inner->op != op));
+}
+
+static condition join(ormd_operator op, const condition *left, const condition *right)
+{
+	const uint16_t a = nesting_within(op, left);
+	const uint16_t b = nesting_within(op, right);
+
+	return (condition){.op = op, .nesting = a > b ? a : b};
+}
+
 static orm_status check_where(const ormd_select *select, orm_error *error)
 {
 	const orm_mapper *mapper = select->mapper;
-	uint16_t heights[ORMD_MAX_TERMS]; /* of the conditions on the stack */
+	condition stack[ORMD_MAX_TERMS];
 	size_t depth = 0;
 	size_t n_values = 0;
 
@@ -105,14 +125,13 @@ static orm_status check_where(const ormd_select *select, orm_error *error)
 			if (depth < 2)
 				return refuse_stack(mapper, i, error);
 			depth--;
-			if (heights[depth] > heights[depth - 1])
-				heights[depth - 1] = heights[depth];
-			heights[depth - 1]++;
+			stack[depth - 1] = join(term->op, &stack[depth - 1], &stack[depth]);
 			break;
 		case ORMD_NOT:
 			if (depth < 1)
 				return refuse_stack(mapper, i, error);
-			heights[depth - 1]++;
+			stack[depth - 1] =
+				(condition){.op = ORMD_NOT, .nesting = (uint16_t)(stack[depth - 1].nesting + 1)};
 			break;
 		case ORMD_EQ:
 		case ORMD_NE:
@@ -132,17 +151,15 @@ static orm_status check_where(const ormd_select *select, orm_error *error)
 						   "the filter has more than %d values: ask in several queries",
 						   ORMD_MAX_VALUES);
 			n_values += term->n_values;
-			heights[depth++] = 1;
+			stack[depth++] = (condition){.op = term->op};
 			break;
 		default:
 			return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL,
 					   "term %zu of the filter has an unknown operator %d", i, (int)term->op);
 		}
-		if (heights[depth - 1] > ORMD_MAX_NESTING)
-			return orm_fail_at(
-				error, ORM_EINVAL, mapper->name, NULL,
-				"the filter is nested more than %d deep: use IN for many values of one column",
-				ORMD_MAX_NESTING);
+		if (stack[depth - 1].nesting > ORMD_MAX_NESTING)
+			return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL,
+					   "the filter is nested more than %d deep: split the query", ORMD_MAX_NESTING);
 	}
 	return ORM_OK;
 }

@@ -15,7 +15,7 @@ typedef enum ormd_operator { /* the wire's numbers */
 
 #define ORMD_MAX_TERMS  1000  /* of one filter */
 #define ORMD_MAX_VALUES 10000 /* of all terms together */
-#define ORMD_MAX_NESTING 500  /* terms inside each other: engines have their limits */
+#define ORMD_MAX_NESTING 20   /* groups inside each other; a chain of ANDs, or of ORs, is one group. SQLite's parser has a stack of 100 */
 
 /*
  * LIKE is SQL's: % stands for any run of characters, _ for one, and a backslash takes the meaning of the next %, _ or backslash away. Whether case
