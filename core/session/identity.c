@@ -79,6 +79,13 @@ uint32_t ormd_handles_get(ormd_handles *handles, uint64_t handle)
 	return page ? page->numbers[handle % ORMD_HANDLES_PER_PAGE] : 0;
 }
 
+uint32_t ormd_handles_peek(const ormd_handles *handles, uint64_t handle)
+{
+	ormd_handles view = *handles;
+
+	return ormd_handles_get(&view, handle);
+}
+
 bool ormd_handles_put(ormd_handles *handles, uint64_t handle, uint32_t number)
 {
 	const uint64_t place = handle / ORMD_HANDLES_PER_PAGE;

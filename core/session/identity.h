@@ -26,6 +26,7 @@ typedef struct ormd_handles {
 void     ormd_handles_init(ormd_handles *handles);
 void     ormd_handles_fini(ormd_handles *handles);
 uint32_t ormd_handles_get(ormd_handles *handles, uint64_t handle); /* 0: none */
+uint32_t ormd_handles_peek(const ormd_handles *handles, uint64_t handle); /* the same, remembering nothing */
 bool     ormd_handles_put(ormd_handles *handles, uint64_t handle, uint32_t number); /* false when out of memory */
 void     ormd_handles_remove(ormd_handles *handles, uint64_t handle);
 size_t   ormd_handles_size(const ormd_handles *handles);

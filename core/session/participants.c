@@ -54,6 +54,10 @@ static void forget_departed(ormd_session *session)
 	if (session->pending.len > 0 || session->settled.len > 0)
 		return;
 	for (size_t i = 0; i < session->n_participants; i++) {
+		if (session->participants[i].aborted && !session->participants[i].departed)
+			return; /* it will be told by whom */
+	}
+	for (size_t i = 0; i < session->n_participants; i++) {
 		if (session->participants[i].departed)
 			free_participant(&session->participants[i]);
 		else

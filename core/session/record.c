@@ -372,6 +372,19 @@ bool ormd_record_equals(const ormd_layout *layout, const ormd_record *record, co
 	return true;
 }
 
+bool ormd_record_same_key(const ormd_layout *layout, const ormd_record *a, const ormd_record *b)
+{
+	const orm_mapper *mapper = layout->mapper;
+
+	if (layout->integer_key)
+		return ormd_record_integer(layout, a, mapper->key[0]) == ormd_record_integer(layout, b, mapper->key[0]);
+	for (uint16_t i = 0; i < mapper->n_key; i++) {
+		if (!ormd_record_cell_equal(layout, a, b, mapper->key[i]))
+			return false;
+	}
+	return true;
+}
+
 void ormd_record_key_print(const ormd_layout *layout, const ormd_record *record, char *text, size_t size)
 {
 	const orm_mapper *mapper = layout->mapper;

@@ -145,6 +145,9 @@ uint32_t ormd_record_hash(const ormd_layout *layout, const ormd_record *record, 
 uint32_t ormd_values_hash(const orm_value *values, size_t n_values);
 bool     ormd_record_equals(const ormd_layout *layout, const ormd_record *record, const uint16_t *columns, const orm_value *values, size_t n_columns);
 
+/* Have two records of one mapper the same primary key? */
+bool ormd_record_same_key(const ormd_layout *layout, const ormd_record *a, const ormd_record *b);
+
 /* The primary key for an error's `key`: "7" or "(7, 'a')". */
 void ormd_record_key_print(const ormd_layout *layout, const ormd_record *record, char *text, size_t size);
 

@@ -18,8 +18,15 @@
 
 typedef struct ormd_mark {
 	uint64_t revision; /* 0: not touched */
-	uint32_t author;   /* participant; 0: the server */
+	uint32_t author;   /* participant; 0: the server; with ORMD_CASCADED: the server in a participant's name, which is therefore told, too */
 } ormd_mark;
+
+#define ORMD_CASCADED (UINT32_C(1) << 31)
+
+static inline uint32_t ormd_mark_author(ormd_mark mark)
+{
+	return mark.author & ~ORMD_CASCADED;
+}
 
 typedef struct ormd_change_list {
 	ormd_change *first, *last;
@@ -193,7 +200,8 @@ void         ormd_unit_count(ormd_session *session, const ormd_object *object, o
 /* objects (unit.c); flags: */
 #define ORMD_FLAG_KEYED 1U      /* in its mapper's table of keys */
 #define ORMD_FLAG_UNRESOLVED 2U /* during a publish: has references still to be followed */
-#define ORMD_FLAG_REKEYED 4U    /* during a publish: its key changes */
+#define ORMD_FLAG_REKEYED 4U    /* during a publish: its key may change */
+#define ORMD_FLAG_OWN_RECORD 8U /* during a publish: its record was made by it, and nobody else has it */
 
 uint32_t ormd_object_hash(const ormd_session *session, const ormd_object *object, const ormd_record *record); /* of the key in `record` */
 void     ormd_object_enter_keys(ormd_session *session, ormd_object *object); /* after ormd_keys_reserve */
@@ -219,12 +227,6 @@ orm_status        ormd_notices_since(const ormd_session *session, uint32_t parti
 /* rollback.c: undo the unit; `reason` for people, may be NULL */
 void ormd_unit_rollback(ormd_session *session, uint32_t participant, const char *reason);
 
-/* relatives.c: objects of the session whose foreign key refers to one of `targets` (all of one mapper, by the columns of `records`) */
-typedef orm_status ormd_child_visit(ormd_object *child, const orm_foreign_key *foreign_key, ormd_object *target, void *context);
-typedef bool       ormd_foreign_key_wanted(const orm_foreign_key *foreign_key);
-orm_status ormd_children_visit(ormd_session *session, const orm_mapper *mapper, ormd_object *const *targets, ormd_record *const *records, size_t n_targets,
-                               ormd_foreign_key_wanted *wanted, ormd_child_visit *visit, void *context, orm_error *error);
-
 /* conflict.c: the conflicts of one draft, gathered in its arena */
 typedef struct ormd_conflicts {
 	orm_arena     *arena;
@@ -232,14 +234,17 @@ typedef struct ormd_conflicts {
 	size_t         len, max;
 	bool           failed; /* out of memory */
 } ormd_conflicts;
-void ormd_conflicts_add_field(ormd_conflicts *conflicts, const ormd_session *session, const ormd_object *object, uint16_t column, const orm_value *mine);
-void ormd_conflicts_add_object(ormd_conflicts *conflicts, const ormd_session *session, const ormd_object *object, ormd_mark theirs, bool deleted);
-orm_status ormd_conflicts_fail(const ormd_conflicts *conflicts, const ormd_session *session, orm_error *error); /* ORM_ECONFLICT, worded */
 
-/* Has another than `participant` changed it since `base`, so that it must not be deleted? *theirs says when and who. */
-bool ormd_conflict_of_deletion(const ormd_session *session, const ormd_object *object, uint32_t participant, uint64_t base, ormd_mark *theirs);
+/* May `participant`, whose edits are based on revision `base`, set this column, or do anything to the object? Adds a conflict otherwise. `mine`: copied. */
+bool ormd_conflict_check_column(ormd_conflicts *conflicts, const ormd_session *session, const ormd_object *object, uint16_t column, uint32_t participant,
+                                uint64_t base, const orm_value *mine);
+bool ormd_conflict_check_object(ormd_conflicts *conflicts, const ormd_session *session, const ormd_object *object, uint32_t participant, uint64_t base);
+/* May it delete the object? Not if another changed it since. */
+bool ormd_conflict_check_deletion(ormd_conflicts *conflicts, const ormd_session *session, const ormd_object *object, uint32_t participant, uint64_t base);
 
-/* publish.c */
+orm_status ormd_conflicts_fail(const ormd_conflicts *conflicts, const ormd_session *session, orm_error *error); /* ORM_ECONFLICT (or ORM_ENOMEM), worded */
+
+/* draft.c */
 void     ormd_staged_free(ormd_staged *staged);
 uint32_t ormd_staged_participant(const ormd_staged *staged);
 

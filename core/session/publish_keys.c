@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* The keys that a draft made or changed enter the identity map. */
+#include "base/error.h"
+#include "model/fail.h"
+#include "session/publish.h"
+
+/* Into the identity map, unless a live object has this key. */
+static orm_status enter_keys(ormd_publish *publish, ormd_object *object)
+{
+	ormd_session *session = publish->session;
+	const ormd_mapper_unit *unit = &session->mappers[object->mapper];
+	const uint32_t hash = ormd_object_hash(session, object, object->record);
+	size_t cursor = SIZE_MAX;
+	uint32_t number;
+
+	while (object->state != ORMD_STATE_DELETED && (number = ormd_keys_probe(&unit->keys, hash, &cursor)) != 0) {
+		const ormd_object *other = ormd_objects_at(&session->objects, number);
+
+		if (other->state != ORMD_STATE_DELETED && other->state != ORMD_STATE_GONE && ormd_record_same_key(&unit->layout, object->record, other->record)) {
+			char key[sizeof((orm_error *)0)->key];
+
+			ormd_record_key_print(&unit->layout, object->record, key, sizeof key);
+			return ormd_publish_fault(publish, object, object->handle,
+			                          orm_fail_at(publish->error, ORM_EEXIST, unit->layout.mapper->name, NULL,
+			                                      "an object with the key %s is in the session already", key));
+		}
+	}
+	ormd_object_enter_keys(session, object);
+	return ORM_OK;
+}
+
+orm_status ormd_publish_change_keys(ormd_publish *publish)
+{
+	ormd_session *session = publish->session;
+	size_t n_rekeyed = 0;
+	orm_status status = ORM_OK;
+
+	for (size_t i = 0; i < publish->n_touched; i++) {
+		ormd_touched *touched = &publish->touched[i];
+		ormd_object *object = touched->object;
+
+		if (!(object->flags & ORMD_FLAG_REKEYED))
+			continue;
+		if (ormd_record_same_key(ormd_object_layout(session, object), touched->record, object->record))
+			object->flags &= (uint8_t)~ORMD_FLAG_REKEYED;
+		else
+			n_rekeyed++;
+	}
+	if (n_rekeyed > 0) {
+		status = ormd_publish_check_rekeyed(publish);
+		if (status != ORM_OK)
+			return status;
+		publish->rekeying = true;
+		for (size_t i = 0; i < publish->n_touched; i++) {
+			if (publish->touched[i].object->flags & ORMD_FLAG_REKEYED)
+				ormd_object_leave_keys_as(session, publish->touched[i].object, publish->touched[i].record);
+		}
+	}
+	for (size_t i = 0; i < publish->n_created && status == ORM_OK; i++) {
+		if (publish->created[i]->state == ORMD_STATE_NEW)
+			status = enter_keys(publish, publish->created[i]);
+	}
+	for (size_t i = 0; i < publish->n_touched && status == ORM_OK && n_rekeyed > 0; i++) {
+		ormd_object *object = publish->touched[i].object;
+		const orm_mapper *mapper = ormd_object_mapper(session, object);
+
+		if (!(object->flags & ORMD_FLAG_REKEYED))
+			continue;
+		status = enter_keys(publish, object);
+		if (status == ORM_OK && mapper->generated_key)
+			ormd_keys_note(session, mapper, ormd_record_integer(ormd_object_layout(session, object), object->record, mapper->key[0]));
+	}
+	return status;
+}
