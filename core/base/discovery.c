@@ -16,7 +16,7 @@
 
 #define SCHEME      "sqlite:"
 #define LOCK_SUFFIX "-ormd"
-#define MAX_LINKS   40  /* as the kernel's own limit */
+#define MAX_LINKS   40 /* as the kernel's own limit */
 #define MAX_TEXT    (ORM_DISCOVERY_ADDRESS_SIZE + 64)
 
 _Static_assert(ORM_DISCOVERY_PATH_SIZE >= PATH_MAX, "realpath() writes up to PATH_MAX bytes");
@@ -40,18 +40,19 @@ static orm_status decode_url(const char *url, char *path, orm_error *error)
 	size_t len = 0;
 
 	if (!url || strncmp(url, SCHEME, strlen(SCHEME)) != 0)
-		return orm_fail(error, ORM_EUNSUPPORTED, "'%s' is not the URL of an SQLite database (sqlite:///shop.db)",
-				url ? url : "");
+		return orm_fail(error, ORM_EUNSUPPORTED,
+				"'%s' is not the URL of an SQLite database (sqlite:///shop.db)", url ? url : "");
 	if (strncmp(url, SCHEME "//", strlen(SCHEME "//")) != 0)
 		return orm_fail(error, ORM_EINVAL, "'%s': write sqlite:///shop.db, with three slashes", url);
 
 	const char *from = url + strlen(SCHEME "//");
 
 	if (*from != '/')
-		return orm_fail(error, ORM_EINVAL,
-				"'%s': an SQLite URL has no host; write sqlite:///shop.db for a file in the working directory, "
-				"sqlite:////var/lib/shop.db for an absolute path",
-				url);
+		return orm_fail(
+			error, ORM_EINVAL,
+			"'%s': an SQLite URL has no host; write sqlite:///shop.db for a file in the working directory, "
+			"sqlite:////var/lib/shop.db for an absolute path",
+			url);
 	for (from++; *from; from++) {
 		char c = *from;
 
@@ -64,11 +65,13 @@ static orm_status decode_url(const char *url, char *path, orm_error *error)
 			const int low = high < 0 ? -1 : hex_digit(from[2]);
 
 			if (low < 0)
-				return orm_fail(error, ORM_EINVAL,
-						"'%s': '%%' must be followed by two hexadecimal digits; write %%25 for itself",
-						url);
+				return orm_fail(
+					error, ORM_EINVAL,
+					"'%s': '%%' must be followed by two hexadecimal digits; write %%25 for itself",
+					url);
 			if (high == 0 && low == 0)
-				return orm_fail(error, ORM_EINVAL, "'%s': a file's name cannot hold a NUL byte (%%00)", url);
+				return orm_fail(error, ORM_EINVAL, "'%s': a file's name cannot hold a NUL byte (%%00)",
+						url);
 			c = (char)(high * 16 + low);
 			from += 2;
 		}
@@ -127,8 +130,8 @@ static orm_status real_path(const char *wanted, char *path, orm_error *error)
 			return orm_fail(error, errno == EACCES ? ORM_EPERM : ORM_ENOTFOUND,
 					"the database's directory '%.200s' cannot be used: %s", given_directory,
 					strerror(errno));
-		if (snprintf(path, ORM_DISCOVERY_PATH_SIZE, "%s/%s", strcmp(directory, "/") == 0 ? "" : directory, name) >=
-		    ORM_DISCOVERY_PATH_SIZE)
+		if (snprintf(path, ORM_DISCOVERY_PATH_SIZE, "%s/%s", strcmp(directory, "/") == 0 ? "" : directory,
+			     name) >= ORM_DISCOVERY_PATH_SIZE)
 			return too_long(name, error);
 
 		/* A link to a file that is still to be made: that file is the one to lock. */
@@ -192,7 +195,8 @@ orm_status orm_discovery_lock_path(const char *url, char path[ORM_DISCOVERY_PATH
 	if (status != ORM_OK)
 		return status;
 	if (strcmp(database, ":memory:") == 0)
-		return orm_fail(error, ORM_EUNSUPPORTED, "an in-memory database belongs to one server and cannot be found by its URL");
+		return orm_fail(error, ORM_EUNSUPPORTED,
+				"an in-memory database belongs to one server and cannot be found by its URL");
 
 	const size_t len = strlen(database);
 
@@ -277,7 +281,8 @@ static orm_status fail_taken(const char *path, orm_error *error)
 	if (owner.address[0])
 		return orm_fail(error, ORM_EEXIST, "'%.*s' is served by %s at %s; connect to that, or stop it first",
 				len > 200 ? 200 : len, path, who, owner.address);
-	return orm_fail(error, ORM_EEXIST, "'%.*s' is taken by %s, which does not serve it yet; try again, or stop it first",
+	return orm_fail(error, ORM_EEXIST,
+			"'%.*s' is taken by %s, which does not serve it yet; try again, or stop it first",
 			len > 200 ? 200 : len, path, who);
 }
 
@@ -321,7 +326,8 @@ orm_status orm_discovery_adopt(int fd, const char *path, orm_error *error)
 	const int flags = fd < 0 ? -1 : fcntl(fd, F_GETFD);
 
 	if (flags < 0)
-		return orm_fail(error, ORM_EINVAL, "descriptor %d is not open; it should be the lock of '%.300s'", fd, path);
+		return orm_fail(error, ORM_EINVAL, "descriptor %d is not open; it should be the lock of '%.300s'", fd,
+				path);
 	if (!is_file_named(fd, path))
 		return orm_fail(error, ORM_EINVAL, "descriptor %d is not the lock file '%.300s'", fd, path);
 	if (!try_flock(fd)) /* the open file that has the lock may lock again; any other may not */
@@ -336,7 +342,8 @@ orm_status orm_discovery_announce(int fd, const char *address, orm_error *error)
 	char text[MAX_TEXT];
 
 	if (!*address || strchr(address, '\n') || strlen(address) >= ORM_DISCOVERY_ADDRESS_SIZE)
-		return orm_fail(error, ORM_EINVAL, "an address is one line of 1 to %d bytes", ORM_DISCOVERY_ADDRESS_SIZE - 1);
+		return orm_fail(error, ORM_EINVAL, "an address is one line of 1 to %d bytes",
+				ORM_DISCOVERY_ADDRESS_SIZE - 1);
 	snprintf(text, sizeof text, "pid %ld\naddress %s\n", (long)getpid(), address);
 	return write_text(fd, text, error);
 }

@@ -56,7 +56,8 @@ bool ormd_database_wait(ormd_database *database, pthread_cond_t *condition, int6
 		return true;
 	}
 
-	/* Conditions know no CLOCK_BOOTTIME; the difference is only felt when the machine is suspended during the wait. */
+	/* Conditions know no CLOCK_BOOTTIME; the difference is only felt when the machine is suspended during the wait.
+	 */
 	const int64_t left_us = deadline_us - orm_clock_us();
 
 	if (left_us <= 0)
@@ -125,7 +126,8 @@ static orm_status take_lock_file(ormd_database *database, int inherited_fd, orm_
 	status = orm_discovery_lock_path(database->url, path, error);
 	if (status != ORM_OK)
 		return status;
-	return inherited_fd > 0 ? orm_discovery_adopt(inherited_fd, path, error) : orm_discovery_lock(path, &database->lock_fd, error);
+	return inherited_fd > 0 ? orm_discovery_adopt(inherited_fd, path, error)
+				: orm_discovery_lock(path, &database->lock_fd, error);
 }
 
 /* Everything that needs no file: NULL when out of memory. */

@@ -2,9 +2,9 @@
 /*
  * Group commit: one transaction for the jobs that come while it is open, each undone by itself if it fails.
  *
- * The first job of a transaction needs no savepoint: if it fails, there is nothing else to keep. A failure that ends the whole
- * transaction (disk full, a cancelled statement) takes innocent jobs with it; these run again, each in a transaction of its own. So do
- * all jobs of a group whose COMMIT is refused.
+ * The first job of a transaction needs no savepoint: if it fails, there is nothing else to keep. A failure that ends
+ * the whole transaction (disk full, a cancelled statement) takes innocent jobs with it; these run again, each in a
+ * transaction of its own. So do all jobs of a group whose COMMIT is refused.
  */
 #include "driver/database_internal.h"
 
@@ -14,16 +14,16 @@
 #include "base/crash_point.h"
 #include "base/error.h"
 
-#define MAX_GROUP_JOBS  64
-#define LONG_LOG_SIZE   (64 * 1024 * 1024) /* bytes; worth a warning */
+#define MAX_GROUP_JOBS 64
+#define LONG_LOG_SIZE  (64 * 1024 * 1024) /* bytes; worth a warning */
 
 typedef struct job_group {
 	ormd_database *database;
-	bool           is_open;    /* a transaction is */
-	job_list       written;    /* ran well, to be committed */
-	size_t         n_written;
-	job_list       told;       /* finished: `done` is to be called */
-	job_list       again;      /* undone by no fault of theirs */
+	bool is_open;     /* a transaction is */
+	job_list written; /* ran well, to be committed */
+	size_t n_written;
+	job_list told;  /* finished: `done` is to be called */
+	job_list again; /* undone by no fault of theirs */
 } job_group;
 
 static void finish(job_group *group, ormd_job *job, orm_status status)
@@ -53,13 +53,15 @@ static void lose(job_group *group)
 
 static void look_for_others(ormd_database *database)
 {
-	if (database->is_private || !database->driver->changed_by_others || !database->driver->changed_by_others(database->writer))
+	if (database->is_private || !database->driver->changed_by_others ||
+	    !database->driver->changed_by_others(database->writer))
 		return;
 	pthread_mutex_lock(&database->lock);
 	database->stats.external++;
 	ormd_database_forget_keys(database);
 	pthread_mutex_unlock(&database->lock);
-	ormd_database_log(database, LOG_WARNING, "another program has written to %s; let all programs write through ormd", database->url);
+	ormd_database_log(database, LOG_WARNING,
+			  "another program has written to %s; let all programs write through ormd", database->url);
 }
 
 /* Begin, for this job. Somebody else may hold the database: try until the job's time is up. */
@@ -118,7 +120,8 @@ static void run_job(job_group *group, ormd_job *job)
 	status = job->run(writer, job->context, &job->error);
 	if (!driver->in_transaction(writer)) {
 		if (status == ORM_OK)
-			status = orm_fail(&job->error, ORM_EDATABASE, "the transaction ended before the unit did; nothing was written");
+			status = orm_fail(&job->error, ORM_EDATABASE,
+					  "the transaction ended before the unit did; nothing was written");
 		lose(group);
 		finish(group, job, status);
 		return;
@@ -214,7 +217,8 @@ static void maintain(ormd_database *database)
 
 	if (behind >= LONG_LOG_SIZE && !database->log_is_long)
 		ormd_database_log(database, LOG_WARNING,
-				  "%s: %llu MiB of the log wait to be moved into the database; some reader holds its snapshot for too long",
+				  "%s: %llu MiB of the log wait to be moved into the database; some reader holds its "
+				  "snapshot for too long",
 				  database->url, (unsigned long long)(behind >> 20));
 	database->log_is_long = behind >= LONG_LOG_SIZE;
 }

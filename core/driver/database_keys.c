@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Generated keys, counted in memory. The next key of a table only ever rises while the server lives: what is reserved is never
- * handed out again, even if the unit that reserved it never commits.
+ * Generated keys, counted in memory. The next key of a table only ever rises while the server lives: what is reserved
+ * is never handed out again, even if the unit that reserved it never commits.
  */
 #include "driver/database_internal.h"
 
@@ -13,9 +13,9 @@
 #include "sql/compile.h"
 
 typedef struct key_counter {
-	int64_t  next;        /* no key from here on was reserved or noted; 0: all keys up to the largest number are used */
-	uint64_t generation;  /* of the database's keys_generation when the table was asked; 0: never */
-	char     table[];
+	int64_t next; /* no key from here on was reserved or noted; 0: all keys up to the largest number are used */
+	uint64_t generation; /* of the database's keys_generation when the table was asked; 0: never */
+	char table[];
 } key_counter;
 
 static bool same_table(const void *value, const void *key)
@@ -113,7 +113,8 @@ static orm_status ask_database(ormd_database *database, const orm_mapper *mapper
 	return status;
 }
 
-orm_status ormd_database_reserve_keys(ormd_database *database, const orm_mapper *mapper, uint32_t count, int64_t *first, orm_error *error)
+orm_status ormd_database_reserve_keys(ormd_database *database, const orm_mapper *mapper, uint32_t count, int64_t *first,
+				      orm_error *error)
 {
 	const int64_t limit = largest_key(mapper);
 	orm_error ignored;
@@ -140,8 +141,9 @@ orm_status ormd_database_reserve_keys(ormd_database *database, const orm_mapper 
 	if (!counter)
 		status = orm_fail(error, ORM_ENOMEM, "out of memory");
 	else if (status == ORM_OK && count > 0 && (counter->next == 0 || counter->next - 1 > limit - (int64_t)count))
-		status = orm_fail(error, ORM_ELIMIT, "%s: the key's type has no %u further numbers; use int64, or smaller keys", mapper->table,
-				  count);
+		status = orm_fail(error, ORM_ELIMIT,
+				  "%s: the key's type has no %u further numbers; use int64, or smaller keys",
+				  mapper->table, count);
 	if (status == ORM_OK) {
 		*first = counter->next;
 		if (count > 0)

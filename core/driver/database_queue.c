@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Whose turn it is to write. The lead is a token: `leading` says that somebody has it, and only who has it touches the
- * writer's connection. It is never dropped while jobs are queued, but passed: to the thread that has waited longest, else to the
- * database's own thread. So every job in the queue has a leader that will come to it.
+ * writer's connection. It is never dropped while jobs are queued, but passed: to the thread that has waited longest,
+ * else to the database's own thread. So every job in the queue has a leader that will come to it.
  */
 #include "driver/database_internal.h"
 
@@ -99,7 +99,8 @@ bool ormd_database_is_leader(ormd_database *database)
 {
 	pthread_mutex_lock(&database->lock);
 
-	const bool leads = database->leading && database->leader_known && pthread_equal(database->leader, pthread_self());
+	const bool leads =
+		database->leading && database->leader_known && pthread_equal(database->leader, pthread_self());
 
 	pthread_mutex_unlock(&database->lock);
 	return leads;
@@ -227,12 +228,12 @@ void ormd_database_submit(ormd_database *database, ormd_job *job)
 
 /* A job whose caller waits: stands in the queue for the caller's own. */
 typedef struct waiting_job {
-	ormd_job        job;
-	ormd_job       *original;
-	ormd_database  *database;
+	ormd_job job;
+	ormd_job *original;
+	ormd_database *database;
 	database_waiter waiter;
-	orm_status      status;
-	orm_error       error;
+	orm_status status;
+	orm_error error;
 } waiting_job;
 
 static orm_status run_original(ormd_connection *connection, void *context, orm_error *error)
@@ -275,8 +276,9 @@ static void wait_for_job(ormd_database *database, waiting_job *waiting)
 				database->stats.failed++;
 				waiter->done = true;
 				remove_waiter(database, waiter);
-				waiting->status = orm_fail(&waiting->error, ORM_ETIMEOUT,
-							   "the unit did not get its turn to write in time; nothing was done");
+				waiting->status =
+					orm_fail(&waiting->error, ORM_ETIMEOUT,
+						 "the unit did not get its turn to write in time; nothing was done");
 			}
 		}
 	}

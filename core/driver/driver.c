@@ -6,10 +6,11 @@
 
 #include "base/error.h"
 
-/* The engines, by the scheme of their URLs. A driver that this build leaves out keeps its row, so that the message can say so. */
+/* The engines, by the scheme of their URLs. A driver that this build leaves out keeps its row, so that the message can
+ * say so. */
 static const struct {
-	const char         *scheme;
-	const ormd_driver  *driver;
+	const char *scheme;
+	const ormd_driver *driver;
 } engines[] = {
 	{"sqlite", &ormd_driver_sqlite},
 	{"postgresql", NULL},
@@ -29,8 +30,8 @@ const ormd_driver *ormd_driver_for_url(const char *url, orm_error *error)
 		if (!has_scheme(url, engines[i].scheme))
 			continue;
 		if (!engines[i].driver) {
-			orm_fail(error, ORM_EUNSUPPORTED, "this build of ormd has no driver for %s://; it has sqlite:///",
-				 engines[i].scheme);
+			orm_fail(error, ORM_EUNSUPPORTED,
+				 "this build of ormd has no driver for %s://; it has sqlite:///", engines[i].scheme);
 			return NULL;
 		}
 		ormd_driver_check(engines[i].driver);
@@ -41,7 +42,8 @@ const ormd_driver *ormd_driver_for_url(const char *url, orm_error *error)
 	const char *colon = url ? strchr(url, ':') : NULL;
 
 	orm_fail(error, ORM_EUNSUPPORTED,
-		 "'%.*s' is not the scheme of a database; known are sqlite:///, and, not in this build, postgresql:// and mysql://",
+		 "'%.*s' is not the scheme of a database; known are sqlite:///, and, not in this build, postgresql:// "
+		 "and mysql://",
 		 colon && colon - url < 40 ? (int)(colon - url) : 0, url ? url : "");
 	return NULL;
 }

@@ -2,9 +2,10 @@
 /*
  * SQLite: connections and transactions.
  *
- * One connection writes, and it alone checkpoints, between transactions: two connections that write or checkpoint at the same moment
- * can damage a database before SQLite 3.51.3 (the "WAL-reset bug"). So no connection checkpoints by itself, and readers not
- * even when they are closed. The log is reused, not truncated: a commit that need not grow the file takes half the time.
+ * One connection writes, and it alone checkpoints, between transactions: two connections that write or checkpoint at
+ * the same moment can damage a database before SQLite 3.51.3 (the "WAL-reset bug"). So no connection checkpoints by
+ * itself, and readers not even when they are closed. The log is reused, not truncated: a commit that need not grow the
+ * file takes half the time.
  */
 #include "driver/sqlite_internal.h"
 
@@ -17,12 +18,12 @@
 #include "base/discovery.h"
 #include "base/error.h"
 
-#define DEFAULT_BUSY_MS      5000
-#define CHECKPOINT_PAGES     1000               /* 4 MiB of log: SQLite's own default */
-#define PATIENT_SIZE         (64 * 1024 * 1024) /* of log, from which a checkpoint waits for old readers ... */
-#define PATIENT_BUSY_MS      50                 /* ... this long */
-#define WRITER_CACHE_KIB     "32768"
-#define READER_CACHE_KIB     "8192"
+#define DEFAULT_BUSY_MS  5000
+#define CHECKPOINT_PAGES 1000               /* 4 MiB of log: SQLite's own default */
+#define PATIENT_SIZE     (64 * 1024 * 1024) /* of log, from which a checkpoint waits for old readers ... */
+#define PATIENT_BUSY_MS  50                 /* ... this long */
+#define WRITER_CACHE_KIB "32768"
+#define READER_CACHE_KIB "8192"
 
 /* ---- opening ------------------------------------------------------------------------------------------------ */
 
@@ -59,7 +60,9 @@ static orm_status use_log(sqlite_connection *connection, bool in_memory, orm_err
 	ormd_sqlite_give(connection, statement);
 	if (status == ORM_OK && strcmp(mode, in_memory ? "memory" : "wal") != 0)
 		status = orm_fail(error, ORM_EUNAVAILABLE,
-				  "the database stays in journal mode '%s', but ormd needs 'wal'; is it on a network file system?", mode);
+				  "the database stays in journal mode '%s', but ormd needs 'wal'; is it on a network "
+				  "file system?",
+				  mode);
 	return status;
 }
 
@@ -77,7 +80,8 @@ static int note_log(void *context, sqlite3 *handle, const char *schema, int n_pa
 
 static orm_status set_up(sqlite_connection *connection, bool in_memory, orm_error *error)
 {
-	/* The order matters: nothing may touch the file before the busy timeout, nor read the schema before it is distrusted. */
+	/* The order matters: nothing may touch the file before the busy timeout, nor read the schema before it is
+	 * distrusted. */
 	static const char *const settings[] = {
 		"PRAGMA cell_size_check=ON",
 		"PRAGMA mmap_size=0",
@@ -101,8 +105,9 @@ static orm_status set_up(sqlite_connection *connection, bool in_memory, orm_erro
 		if ((status = ormd_sqlite_execute(connection, settings[i], NULL, error)) != ORM_OK)
 			return status;
 	}
-	status = ormd_sqlite_execute(connection, read_only ? "PRAGMA cache_size=-" READER_CACHE_KIB : "PRAGMA cache_size=-" WRITER_CACHE_KIB,
-				     NULL, error);
+	status = ormd_sqlite_execute(
+		connection, read_only ? "PRAGMA cache_size=-" READER_CACHE_KIB : "PRAGMA cache_size=-" WRITER_CACHE_KIB,
+		NULL, error);
 	if (status == ORM_OK && read_only)
 		status = ormd_sqlite_execute(connection, "PRAGMA query_only=ON", NULL, error);
 	if (status == ORM_OK)
@@ -110,7 +115,8 @@ static orm_status set_up(sqlite_connection *connection, bool in_memory, orm_erro
 	if (status == ORM_OK)
 		status = ormd_sqlite_execute(connection, "PRAGMA data_version", &connection->data_version, error);
 	if (status == ORM_OK)
-		sqlite3_wal_hook(connection->handle, note_log, connection); /* takes the place of the automatic checkpoint */
+		sqlite3_wal_hook(connection->handle, note_log,
+				 connection); /* takes the place of the automatic checkpoint */
 	return status;
 }
 
@@ -147,17 +153,20 @@ static ormd_connection *open_connection(const ormd_open_options *options, orm_er
 	connection->read_only = options->read_only;
 	connection->busy_timeout_ms = DEFAULT_BUSY_MS;
 	if (options->busy_timeout_ms > 0)
-		connection->busy_timeout_ms = options->busy_timeout_ms < INT32_MAX ? (int)options->busy_timeout_ms : INT32_MAX;
+		connection->busy_timeout_ms =
+			options->busy_timeout_ms < INT32_MAX ? (int)options->busy_timeout_ms : INT32_MAX;
 	connection->next_checkpoint = CHECKPOINT_PAGES;
 	orm_map_init(&connection->statements.by_text);
 
-	const int rc = sqlite3_open_v2(path, &connection->handle, flags | (options->create ? SQLITE_OPEN_CREATE : 0), NULL);
+	const int rc =
+		sqlite3_open_v2(path, &connection->handle, flags | (options->create ? SQLITE_OPEN_CREATE : 0), NULL);
 
 	if (rc != SQLITE_OK) {
 		if ((rc & 0xff) == SQLITE_CANTOPEN && !in_memory && access(path, F_OK) != 0 && !options->create)
 			orm_fail(error, ORM_ENOTFOUND, "there is no database file '%.300s'", path);
 		else if ((rc & 0xff) == SQLITE_CANTOPEN)
-			orm_fail(error, ORM_EUNAVAILABLE, "cannot open the database file '%.300s'; check its permissions", path);
+			orm_fail(error, ORM_EUNAVAILABLE,
+				 "cannot open the database file '%.300s'; check its permissions", path);
 		else
 			ormd_sqlite_fail(connection, rc, NULL, error);
 		close_connection(&connection->base);
@@ -181,7 +190,8 @@ static orm_status begin(ormd_connection *base, orm_error *error)
 {
 	sqlite_connection *connection = sqlite_of(base);
 
-	/* A transaction that turns from reading to writing later would fail at once when somebody else wrote meanwhile. */
+	/* A transaction that turns from reading to writing later would fail at once when somebody else wrote meanwhile.
+	 */
 	return ormd_sqlite_execute(connection, connection->read_only ? "BEGIN" : "BEGIN IMMEDIATE", NULL, error);
 }
 
@@ -291,13 +301,13 @@ static uint64_t maintain(ormd_connection *base)
 
 	if (patient)
 		sqlite3_busy_timeout(connection->handle, PATIENT_BUSY_MS);
-	sqlite3_wal_checkpoint_v2(connection->handle, NULL, patient ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, &n_pages,
-				  &n_moved);
+	sqlite3_wal_checkpoint_v2(connection->handle, NULL,
+				  patient ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, &n_pages, &n_moved);
 	if (patient)
 		sqlite3_busy_timeout(connection->handle, connection->busy_timeout_ms);
 
-	/* If no reader is in the way, the next commit starts at the log's beginning again. Else it grows; try again after as many pages
-	   more, not after every commit. */
+	/* If no reader is in the way, the next commit starts at the log's beginning again. Else it grows; try again
+	   after as many pages more, not after every commit. */
 	connection->next_checkpoint = connection->log_pages + CHECKPOINT_PAGES;
 	return n_pages > n_moved ? (uint64_t)((n_pages - n_moved) * connection->page_size) : 0;
 }

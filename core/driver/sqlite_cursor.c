@@ -10,11 +10,11 @@
 #define US_PER_DAY INT64_C(86400000000)
 
 typedef struct sqlite_cursor {
-	ormd_cursor       base;
+	ormd_cursor base;
 	sqlite_statement *statement;
-	bool              finished;
-	size_t            n_types;
-	uint8_t           types[];
+	bool finished;
+	size_t n_types;
+	uint8_t types[];
 } sqlite_cursor;
 
 static sqlite_cursor *cursor_of(ormd_cursor *cursor)
@@ -147,17 +147,40 @@ static const char *storage_name(int storage)
 	}
 }
 
-orm_status ormd_sqlite_fail_cell(sqlite_statement *statement, int column, orm_type type, const char *table, orm_error *error)
+orm_status ormd_sqlite_fail_cell(sqlite_statement *statement, int column, orm_type type, const char *table,
+				 orm_error *error)
 {
 	const char *name = sqlite3_column_name(statement->handle, column);
 
-	orm_fail(error, ORM_EDATABASE, "%s%s%s: the database holds %s that is not a valid %s; another program wrote it", table ? table : "",
-		 table ? "." : "", name ? name : "?", storage_name(sqlite3_column_type(statement->handle, column)),
-		 orm_type_name(type));
+	orm_fail(error, ORM_EDATABASE, "%s%s%s: the database holds %s that is not a valid %s; another program wrote it",
+		 table ? table : "", table ? "." : "", name ? name : "?",
+		 storage_name(sqlite3_column_type(statement->handle, column)), orm_type_name(type));
 	return error ? orm_error_at(error, table, name, NULL) : ORM_EDATABASE;
 }
 
-/* One cell into its column; the bytes it took to *size. False: it does not fit. Inline: the innermost loop of every query. */
+/* Only ASCII, and no NUL: what most texts are, told at a few instructions for eight bytes. */
+static inline bool is_plain_ascii(const char *text, size_t size)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t suspicious = 0;
+	uint64_t word;
+
+	if (size < sizeof word) {
+		for (size_t i = 0; i < size; i++)
+			suspicious |= (uint64_t)((unsigned char)text[i] | (unsigned char)(text[i] - 1));
+		return (suspicious & 0x80) == 0;
+	}
+	for (size_t at = 0; at < size; at += sizeof word) {
+		/* The last word overlaps the one before it. */
+		memcpy(&word, text + (at + sizeof word <= size ? at : size - sizeof word), sizeof word);
+		/* The high bit of a byte less one comes on where the byte is 0 (or, by its borrow, in the next one). */
+		suspicious |= word | (word - ones);
+	}
+	return (suspicious & (ones << 7)) == 0;
+}
+
+/* One cell into its column; the bytes it took to *size. False: it does not fit. Inline: the innermost loop of every
+ * query. */
 static inline bool fetch_cell(sqlite3_value *cell, orm_type type, orm_vector_builder *vector, size_t *size)
 {
 	const int storage = sqlite3_value_type(cell);
@@ -188,7 +211,7 @@ static inline bool fetch_cell(sqlite3_value *cell, orm_type type, orm_vector_bui
 		const char *text = (const char *)sqlite3_value_text(cell);
 		const size_t text_size = (size_t)sqlite3_value_bytes(cell);
 
-		if (!text || !orm_utf8_valid(text, text_size))
+		if (!text || (!is_plain_ascii(text, text_size) && !orm_utf8_valid(text, text_size)))
 			return false;
 		orm_vector_builder_put_text(vector, text, text_size);
 		*size += text_size + 1;
@@ -268,8 +291,8 @@ static bool is_out_of_memory(const orm_batch_builder *builder)
 	return failed;
 }
 
-orm_status ormd_sqlite_fetch(ormd_cursor *base, orm_batch_builder *builder, size_t max_rows, size_t max_size, size_t *n_rows, bool *done,
-			     orm_error *error)
+orm_status ormd_sqlite_fetch(ormd_cursor *base, orm_batch_builder *builder, size_t max_rows, size_t max_size,
+			     size_t *n_rows, bool *done, orm_error *error)
 {
 	sqlite_cursor *cursor = cursor_of(base);
 	sqlite3_stmt *handle = cursor->statement->handle;
@@ -278,7 +301,8 @@ orm_status ormd_sqlite_fetch(ormd_cursor *base, orm_batch_builder *builder, size
 	size_t size = 0;
 
 	if (builder->n_vectors != cursor->n_types)
-		return orm_fail(error, ORM_EINTERNAL, "%zu columns to fill, %zu in the result", builder->n_vectors, cursor->n_types);
+		return orm_fail(error, ORM_EINTERNAL, "%zu columns to fill, %zu in the result", builder->n_vectors,
+				cursor->n_types);
 	while (!cursor->finished && n_fetched < max_rows && (size < max_size || n_fetched == 0)) {
 		const int rc = sqlite3_step(handle);
 
@@ -292,7 +316,8 @@ orm_status ormd_sqlite_fetch(ormd_cursor *base, orm_batch_builder *builder, size
 		for (int i = 0; i < n_columns; i++) {
 			const orm_type type = cursor->types[i];
 
-			/* Only used before the next step, and connections have no mutex: "unprotected" makes no difference. */
+			/* Only used before the next step, and connections have no mutex: "unprotected" makes no
+			 * difference. */
 			if (!fetch_cell(sqlite3_column_value(handle, i), type, &builder->vectors[i], &size))
 				return ormd_sqlite_fail_cell(cursor->statement, i, type,
 							     builder->mapper ? builder->mapper->table : NULL, error);

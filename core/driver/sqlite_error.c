@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What SQLite's result codes mean to a user of the ORM. SQLite says which column failed only in the text of its message;
- * the forms read here are those of its sources since 3.8, and the tests pin each of them.
+ * What SQLite's result codes mean to a user of the ORM. SQLite says which column failed only in the text of its
+ * message; the forms read here are those of its sources since 3.8, and the tests pin each of them.
  */
 #include "driver/sqlite_internal.h"
 
@@ -67,8 +67,8 @@ static void copy_name(char name[NAME_SIZE], const char *from, size_t len)
 }
 
 /*
- * "users.email" or "lines.order_id, lines.no": to "users" and "email", or "lines" and "order_id, no". `table`, if known, says
- * where the dot is when names hold dots themselves.
+ * "users.email" or "lines.order_id, lines.no": to "users" and "email", or "lines" and "order_id, no". `table`, if
+ * known, says where the dot is when names hold dots themselves.
  */
 static void split_columns(const char *text, char table[NAME_SIZE], char columns[NAME_SIZE])
 {
@@ -123,11 +123,13 @@ static void split_check(const char *constraint, const char *table, char columns[
 static void fail_foreign_key(const char *table, orm_error *error)
 {
 	orm_fail(error, ORM_ECONSTRAINT,
-		 "%s: a foreign key would refer to a row that does not exist, or rows that refer to this one would lose it",
+		 "%s: a foreign key would refer to a row that does not exist, or rows that refer to this one would "
+		 "lose it",
 		 table[0] ? table : "a table");
 }
 
-static orm_status fail_constraint(sqlite_connection *connection, int rc, const char *message, const char *sql, orm_error *error)
+static orm_status fail_constraint(sqlite_connection *connection, int rc, const char *message, const char *sql,
+				  orm_error *error)
 {
 	const char *what = after_colon(message);
 	char table[NAME_SIZE];
@@ -151,7 +153,8 @@ static orm_status fail_constraint(sqlite_connection *connection, int rc, const c
 		break;
 	case SQLITE_CONSTRAINT_CHECK:
 		split_check(what, table, columns);
-		orm_fail(error, ORM_ECONSTRAINT, "%s.%s: the value violates the table's check %.200s", table, columns, what);
+		orm_fail(error, ORM_ECONSTRAINT, "%s.%s: the value violates the table's check %.200s", table, columns,
+			 what);
 		break;
 	default: /* ON DELETE RESTRICT comes as a trigger's failure, with the foreign key's text */
 		if (ormd_sqlite_is_foreign_key(connection, rc))
@@ -173,12 +176,14 @@ static orm_status fail_sql(const char *message, orm_error *error)
 	if (strncmp(message, no_table, strlen(no_table)) == 0) {
 		const char *table = message + strlen(no_table);
 
-		orm_fail(error, ORM_EDATABASE, "the database has no table '%.100s'; make it with orm_create_all", table);
+		orm_fail(error, ORM_EDATABASE, "the database has no table '%.100s'; make it with orm_create_all",
+			 table);
 		return error ? orm_error_at(error, table, NULL, NULL) : ORM_EDATABASE;
 	}
 	if (strstr(message, "no such column") || strstr(message, "has no column named"))
 		return orm_fail(error, ORM_EDATABASE,
-				"the database's table differs from the model (%.200s); change the table, or the model", message);
+				"the database's table differs from the model (%.200s); change the table, or the model",
+				message);
 	return orm_fail(error, ORM_EDATABASE, "SQLite: %.400s", message);
 }
 
@@ -188,17 +193,20 @@ static orm_status fail_io(sqlite_connection *connection, int rc, const char *mes
 
 	if (rc == SQLITE_IOERR_NOMEM)
 		return orm_fail(error, ORM_ENOMEM, "out of memory");
-	return orm_fail(error, ORM_EDATABASE, "reading or writing the database's files failed (%s%s%s); check the disk", message,
-			reason ? ": " : "", reason ? strerror(reason) : "");
+	return orm_fail(error, ORM_EDATABASE, "reading or writing the database's files failed (%s%s%s); check the disk",
+			message, reason ? ": " : "", reason ? strerror(reason) : "");
 }
 
 static orm_status fail_busy(sqlite_connection *connection, int rc, orm_error *error)
 {
 	if (rc == SQLITE_BUSY_SNAPSHOT)
-		return orm_fail(error, ORM_ERETRY, "another program wrote to the database meanwhile; run the unit again");
+		return orm_fail(error, ORM_ERETRY,
+				"another program wrote to the database meanwhile; run the unit again");
 	if (rc == SQLITE_BUSY_RECOVERY)
-		return orm_fail(error, ORM_ETIMEOUT, "another program is recovering the database after a crash; try again");
-	return orm_fail(error, ORM_ETIMEOUT, "another program kept the database for itself for more than %d ms; try again",
+		return orm_fail(error, ORM_ETIMEOUT,
+				"another program is recovering the database after a crash; try again");
+	return orm_fail(error, ORM_ETIMEOUT,
+			"another program kept the database for itself for more than %d ms; try again",
 			connection->busy_timeout_ms);
 }
 
@@ -220,28 +228,34 @@ orm_status ormd_sqlite_fail(sqlite_connection *connection, int rc, const char *s
 	case SQLITE_INTERRUPT:
 		return orm_fail(error, ORM_ECANCELLED, "the statement was cancelled");
 	case SQLITE_FULL:
-		return orm_fail(error, ORM_EDATABASE, "the disk is full, or the database at its size limit; make room and try again");
+		return orm_fail(error, ORM_EDATABASE,
+				"the disk is full, or the database at its size limit; make room and try again");
 	case SQLITE_IOERR:
 		return fail_io(connection, rc, message, error);
 	case SQLITE_CORRUPT:
-		return orm_fail(error, ORM_EDATABASE, "the database file is damaged (%.200s); restore it from a backup", message);
+		return orm_fail(error, ORM_EDATABASE, "the database file is damaged (%.200s); restore it from a backup",
+				message);
 	case SQLITE_NOTADB:
 		return orm_fail(error, ORM_EDATABASE, "the file is not an SQLite database, or is encrypted");
 	case SQLITE_CANTOPEN:
-		return orm_fail(error, ORM_EUNAVAILABLE, "cannot open the database file or its log (%.200s); check path and permissions",
+		return orm_fail(error, ORM_EUNAVAILABLE,
+				"cannot open the database file or its log (%.200s); check path and permissions",
 				message);
 	case SQLITE_READONLY:
-		return orm_fail(error, ORM_EDATABASE, "the database cannot be written (%.200s); check the permissions of file and directory",
+		return orm_fail(error, ORM_EDATABASE,
+				"the database cannot be written (%.200s); check the permissions of file and directory",
 				message);
 	case SQLITE_PERM:
 	case SQLITE_AUTH:
 		return orm_fail(error, ORM_EPERM, "SQLite refuses permission: %.300s", message);
 	case SQLITE_TOOBIG:
-		return orm_fail(error, ORM_ELIMIT, "a value or statement is larger than SQLite's limit (1 GB by default)");
+		return orm_fail(error, ORM_ELIMIT,
+				"a value or statement is larger than SQLite's limit (1 GB by default)");
 	case SQLITE_MISMATCH:
 		return orm_fail(error, ORM_EDATABASE, "a value has another type than its column: %.300s", message);
 	case SQLITE_SCHEMA:
-		return orm_fail(error, ORM_ERETRY, "another program keeps changing the database's tables; run the unit again");
+		return orm_fail(error, ORM_ERETRY,
+				"another program keeps changing the database's tables; run the unit again");
 	case SQLITE_MISUSE:
 	case SQLITE_RANGE:
 	case SQLITE_INTERNAL:
@@ -255,7 +269,8 @@ orm_status ormd_sqlite_fail(sqlite_connection *connection, int rc, const char *s
 
 bool ormd_sqlite_is_foreign_key(sqlite_connection *connection, int rc)
 {
-	return (rc & 0xff) == SQLITE_CONSTRAINT && strcmp(sqlite3_errmsg(connection->handle), "FOREIGN KEY constraint failed") == 0;
+	return (rc & 0xff) == SQLITE_CONSTRAINT &&
+	       strcmp(sqlite3_errmsg(connection->handle), "FOREIGN KEY constraint failed") == 0;
 }
 
 orm_status ormd_sqlite_fail_commit(sqlite_connection *connection, int rc, orm_error *error)

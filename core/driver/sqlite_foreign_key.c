@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which foreign key failed. SQLite does not say, so it is found out: after the failed statement is undone, the keys that
- * it would have set are looked up one by one. All of it is bounded work, and where it finds nothing the message stays general.
+ * Which foreign key failed. SQLite does not say, so it is found out: after the failed statement is undone, the keys
+ * that it would have set are looked up one by one. All of it is bounded work, and where it finds nothing the message
+ * stays general.
  */
 #include "driver/sqlite_internal.h"
 
@@ -16,15 +17,16 @@
 typedef char name_text[ORMD_SQLITE_NAME_SIZE];
 
 typedef struct foreign_key {
-	name_text table;    /* the other one: it refers to, or that refers to it */
-	size_t    n_columns;
+	name_text table; /* the other one: it refers to, or that refers to it */
+	size_t n_columns;
 	name_text from[MAX_KEY_COLUMNS];
 	name_text to[MAX_KEY_COLUMNS];
 } foreign_key;
 
 /* ---- what the failed statement says ------------------------------------------------------------------------- */
 
-/* The text after the table's name, from its first column: `("a", "b") VALUES`, `SET "a" = ?, "b" = ?`, `WHERE "a" = ? AND "b" = ?`. */
+/* The text after the table's name, from its first column: `("a", "b") VALUES`, `SET "a" = ?, "b" = ?`, `WHERE "a" = ?
+ * AND "b" = ?`. */
 static const char *first_column(const char *sql)
 {
 	static const char *const starts[] = {" (", " SET ", " WHERE "};
@@ -72,7 +74,8 @@ static void copy_text(sqlite3_stmt *handle, int column, name_text text)
 }
 
 /* Is there a row of `table` with these values in `columns`? Not known: true, as nothing is to be said then. */
-static bool row_exists(sqlite_connection *connection, const char *table, name_text *columns, const orm_value *const *values, size_t n)
+static bool row_exists(sqlite_connection *connection, const char *table, name_text *columns,
+		       const orm_value *const *values, size_t n)
 {
 	orm_value copies[MAX_KEY_COLUMNS];
 	orm_buffer sql;
@@ -98,8 +101,8 @@ static bool row_exists(sqlite_connection *connection, const char *table, name_te
 }
 
 /* The parent's row is missing: none has these values, and the new row itself has not either. */
-static bool refers_to_nothing(sqlite_connection *connection, const char *sql, const char *table, foreign_key *key, const orm_value *values,
-			      size_t n_values)
+static bool refers_to_nothing(sqlite_connection *connection, const char *sql, const char *table, foreign_key *key,
+			      const orm_value *values, size_t n_values)
 {
 	const orm_value *wanted[MAX_KEY_COLUMNS];
 	bool is_itself = strcmp(key->table, table) == 0;
@@ -116,7 +119,8 @@ static bool refers_to_nothing(sqlite_connection *connection, const char *sql, co
 }
 
 /* Rows of the child have the key of the row that was to go. */
-static bool is_referred_to(sqlite_connection *connection, const char *sql, foreign_key *key, const orm_value *values, size_t n_values)
+static bool is_referred_to(sqlite_connection *connection, const char *sql, foreign_key *key, const orm_value *values,
+			   size_t n_values)
 {
 	const orm_value *wanted[MAX_KEY_COLUMNS];
 
@@ -170,11 +174,12 @@ static int too_long(void *context)
 }
 
 static const char parents[] = "SELECT id, \"table\", \"from\", \"to\" FROM pragma_foreign_key_list(?) ORDER BY id, seq";
-static const char children[] = "SELECT f.id, m.name, f.\"from\", f.\"to\" FROM sqlite_schema AS m, pragma_foreign_key_list(m.name) AS f "
-			       "WHERE m.type = 'table' AND f.\"table\" = ? ORDER BY m.name, f.id, f.seq";
+static const char children[] =
+	"SELECT f.id, m.name, f.\"from\", f.\"to\" FROM sqlite_schema AS m, pragma_foreign_key_list(m.name) AS f "
+	"WHERE m.type = 'table' AND f.\"table\" = ? ORDER BY m.name, f.id, f.seq";
 
-static bool find_broken(sqlite_connection *connection, const char *question, const char *sql, const char *table, const orm_value *values,
-			size_t n_values, foreign_key *key)
+static bool find_broken(sqlite_connection *connection, const char *question, const char *sql, const char *table,
+			const orm_value *values, size_t n_values, foreign_key *key)
 {
 	const orm_value name = {.type = ORM_TEXT, .text = table, .size = (uint32_t)strlen(table)};
 	sqlite_statement *statement = ormd_sqlite_take(connection, question, NULL);
@@ -191,7 +196,8 @@ static bool find_broken(sqlite_connection *connection, const char *question, con
 	return found;
 }
 
-void ormd_sqlite_name_foreign_key(sqlite_connection *connection, const char *sql, const orm_value *values, size_t n_values, orm_error *error)
+void ormd_sqlite_name_foreign_key(sqlite_connection *connection, const char *sql, const orm_value *values,
+				  size_t n_values, orm_error *error)
 {
 	name_text table;
 	name_text columns;
@@ -200,15 +206,18 @@ void ormd_sqlite_name_foreign_key(sqlite_connection *connection, const char *sql
 	if (!error || !ormd_sqlite_written_table(sql, table))
 		return;
 	sqlite3_progress_handler(connection->handle, MAX_STEPS, too_long, NULL);
-	if (find_broken(connection, strncmp(sql, "DELETE", 6) == 0 ? children : parents, sql, table, values, n_values, &key)) {
+	if (find_broken(connection, strncmp(sql, "DELETE", 6) == 0 ? children : parents, sql, table, values, n_values,
+			&key)) {
 		join_columns(&key, columns);
 		if (strncmp(sql, "DELETE", 6) == 0) {
-			orm_fail(error, ORM_ECONSTRAINT, "%s: rows of %s still refer to this one by %s; delete or change them first", table,
+			orm_fail(error, ORM_ECONSTRAINT,
+				 "%s: rows of %s still refer to this one by %s; delete or change them first", table,
 				 key.table, columns);
 			orm_error_at(error, table, NULL, NULL);
 		} else {
-			orm_fail(error, ORM_ECONSTRAINT, "%s.%s: refers to a row of %s that does not exist; add that one first", table,
-				 columns, key.table);
+			orm_fail(error, ORM_ECONSTRAINT,
+				 "%s.%s: refers to a row of %s that does not exist; add that one first", table, columns,
+				 key.table);
 			orm_error_at(error, table, columns, NULL);
 		}
 	}
@@ -217,7 +226,8 @@ void ormd_sqlite_name_foreign_key(sqlite_connection *connection, const char *sql
 
 orm_status ormd_sqlite_fail_deferred(sqlite_connection *connection, orm_error *error)
 {
-	static const char check[] = "SELECT c.\"table\", c.parent, (SELECT group_concat(\"from\", ', ') FROM pragma_foreign_key_list(c.\"table\") "
+	static const char check[] = "SELECT c.\"table\", c.parent, (SELECT group_concat(\"from\", ', ') FROM "
+				    "pragma_foreign_key_list(c.\"table\") "
 				    "WHERE id = c.fkid) FROM pragma_foreign_key_check AS c LIMIT 1";
 	name_text table = "";
 	name_text parent;
@@ -236,7 +246,9 @@ orm_status ormd_sqlite_fail_deferred(sqlite_connection *connection, orm_error *e
 	sqlite3_progress_handler(connection->handle, 0, NULL, NULL);
 	if (!table[0])
 		return orm_fail(error, ORM_ECONSTRAINT,
-				"at the end of the unit a foreign key refers to a row that does not exist; SQLite does not say which");
-	orm_fail(error, ORM_ECONSTRAINT, "%s.%s: at the end of the unit it refers to a row of %s that does not exist", table, columns, parent);
+				"at the end of the unit a foreign key refers to a row that does not exist; SQLite does "
+				"not say which");
+	orm_fail(error, ORM_ECONSTRAINT, "%s.%s: at the end of the unit it refers to a row of %s that does not exist",
+		 table, columns, parent);
 	return error ? orm_error_at(error, table, columns, NULL) : ORM_ECONSTRAINT;
 }

@@ -51,7 +51,8 @@ static void evict_oldest(sqlite_statement_cache *cache)
 	free_statement(statement);
 }
 
-static sqlite_statement *prepare(sqlite_connection *connection, const char *sql, size_t size, bool keep, orm_error *error)
+static sqlite_statement *prepare(sqlite_connection *connection, const char *sql, size_t size, bool keep,
+				 orm_error *error)
 {
 	sqlite_statement *statement = calloc(1, sizeof *statement + size + 1);
 	const char *rest = NULL;
@@ -61,9 +62,10 @@ static sqlite_statement *prepare(sqlite_connection *connection, const char *sql,
 		return NULL;
 	}
 
-	const int rc = size > INT32_MAX ? SQLITE_TOOBIG
-					: sqlite3_prepare_v3(connection->handle, sql, (int)size + 1,
-							     keep ? SQLITE_PREPARE_PERSISTENT : 0, &statement->handle, &rest);
+	const int rc = size > INT32_MAX
+			       ? SQLITE_TOOBIG
+			       : sqlite3_prepare_v3(connection->handle, sql, (int)size + 1,
+						    keep ? SQLITE_PREPARE_PERSISTENT : 0, &statement->handle, &rest);
 
 	if (rc != SQLITE_OK) {
 		ormd_sqlite_fail(connection, rc, sql, error);

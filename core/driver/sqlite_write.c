@@ -22,7 +22,8 @@ static inline int bind_value(sqlite3_stmt *handle, int place, const orm_value *v
 		return sqlite3_bind_int64(handle, place, value->integer);
 	case ORM_DOUBLE:
 		/* SQLite would keep a NaN as NULL, without a word: see fail_bind. */
-		return value->number != value->number ? SQLITE_MISMATCH : sqlite3_bind_double(handle, place, value->number);
+		return value->number != value->number ? SQLITE_MISMATCH
+						      : sqlite3_bind_double(handle, place, value->number);
 	case ORM_TEXT:
 		return sqlite3_bind_text64(handle, place, value->text, value->size, lifetime, SQLITE_UTF8);
 	case ORM_BYTES:
@@ -33,15 +34,17 @@ static inline int bind_value(sqlite3_stmt *handle, int place, const orm_value *v
 	}
 }
 
-static orm_status fail_bind(sqlite_connection *connection, sqlite_statement *statement, const orm_value *value, int rc, orm_error *error)
+static orm_status fail_bind(sqlite_connection *connection, sqlite_statement *statement, const orm_value *value, int rc,
+			    orm_error *error)
 {
 	if (rc == SQLITE_MISMATCH && value->type == ORM_DOUBLE)
-		return orm_fail(error, ORM_EINVAL, "a double is not a number (NaN), which SQLite cannot keep; use NULL");
+		return orm_fail(error, ORM_EINVAL,
+				"a double is not a number (NaN), which SQLite cannot keep; use NULL");
 	return ormd_sqlite_fail(connection, rc, statement->sql, error);
 }
 
-static inline int bind_row(sqlite3_stmt *handle, const orm_value *values, size_t n_values, sqlite3_destructor_type lifetime,
-			   size_t *failed)
+static inline int bind_row(sqlite3_stmt *handle, const orm_value *values, size_t n_values,
+			   sqlite3_destructor_type lifetime, size_t *failed)
 {
 	for (size_t i = 0; i < n_values; i++) {
 		const orm_value *value = &values[i];
@@ -62,11 +65,12 @@ static orm_status check_parameters(sqlite_statement *statement, size_t n_values,
 
 	if (n_values == (size_t)n_wanted)
 		return ORM_OK;
-	return orm_fail(error, ORM_EINTERNAL, "%zu values for %d parameters: %.200s", n_values, n_wanted, statement->sql);
+	return orm_fail(error, ORM_EINTERNAL, "%zu values for %d parameters: %.200s", n_values, n_wanted,
+			statement->sql);
 }
 
-orm_status ormd_sqlite_bind(sqlite_connection *connection, sqlite_statement *statement, const orm_value *values, size_t n_values,
-			    bool copy, orm_error *error)
+orm_status ormd_sqlite_bind(sqlite_connection *connection, sqlite_statement *statement, const orm_value *values,
+			    size_t n_values, bool copy, orm_error *error)
 {
 	size_t failed = 0;
 	const orm_status status = check_parameters(statement, n_values, error);
@@ -93,8 +97,8 @@ static orm_status read_returned(sqlite_statement *statement, const ormd_write *w
 	return ORM_OK;
 }
 
-static orm_status write_row(sqlite_connection *connection, sqlite_statement *statement, const ormd_write *write, size_t number,
-			    orm_error *error)
+static orm_status write_row(sqlite_connection *connection, sqlite_statement *statement, const ormd_write *write,
+			    size_t number, orm_error *error)
 {
 	sqlite3_stmt *handle = statement->handle;
 	const orm_value *values = write->n_parameters ? &write->values[number * write->n_parameters] : NULL;

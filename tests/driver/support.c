@@ -26,7 +26,8 @@ const char *database_path(const char *url)
 
 ormd_connection *open_connection(const char *url, bool read_only)
 {
-	const ormd_open_options options = {.url = url, .read_only = read_only, .create = !read_only, .busy_timeout_ms = 20000};
+	const ormd_open_options options = {
+		.url = url, .read_only = read_only, .create = !read_only, .busy_timeout_ms = 20000};
 	orm_error error;
 	const ormd_driver *driver = ormd_driver_for_url(url, &error);
 	ormd_connection *connection = driver ? driver->open(&options, &error) : NULL;
@@ -119,7 +120,8 @@ orm_value null_value(orm_type type)
 	return (orm_value){.type = (uint8_t)type, .null = true};
 }
 
-orm_status write_row(ormd_connection *connection, const char *sql, const orm_value *values, size_t n_values, orm_error *error)
+orm_status write_row(ormd_connection *connection, const char *sql, const orm_value *values, size_t n_values,
+		     orm_error *error)
 {
 	ormd_write write = {.sql = sql, .n_parameters = n_values, .n_rows = 1, .values = values};
 

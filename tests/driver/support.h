@@ -20,11 +20,11 @@ const char *database_url(const char *name);
 const char *database_path(const char *url);
 
 ormd_connection *open_connection(const char *url, bool read_only);
-void             run_sql(ormd_connection *connection, const char *sql); /* must succeed */
-int64_t          ask_int64(ormd_connection *connection, const char *sql);
+void run_sql(ormd_connection *connection, const char *sql); /* must succeed */
+int64_t ask_int64(ormd_connection *connection, const char *sql);
 
 /* The same over the bare library, as another program would. */
-void    run_sql_outside(const char *url, const char *sql);
+void run_sql_outside(const char *url, const char *sql);
 int64_t ask_outside(const char *url, const char *sql);
 
 orm_value int64_value(int64_t number);
@@ -32,11 +32,12 @@ orm_value text_value(const char *text);
 orm_value null_value(orm_type type);
 
 /* Write one row; the status, and the error. */
-orm_status write_row(ormd_connection *connection, const char *sql, const orm_value *values, size_t n_values, orm_error *error);
+orm_status write_row(ormd_connection *connection, const char *sql, const orm_value *values, size_t n_values,
+		     orm_error *error);
 
 /*
- * Models: "Item" (items: id generated, name) and "Cell" (cells: id, and one nullable column of each type, "int32", "text", ...).
- * Item's table is made by `create_items`.
+ * Models: "Item" (items: id generated, name) and "Cell" (cells: id, and one nullable column of each type, "int32",
+ * "text", ...). Item's table is made by `create_items`.
  */
 const orm_mapper *item_mapper(void);
 const orm_mapper *cell_mapper(void);
@@ -47,15 +48,15 @@ ormd_database *open_database(const char *url);
 
 /* A job that inserts one item; its name may be NULL, which fails. `storage` lives until it is done. */
 typedef struct insert_job {
-	ormd_job      job;
-	const char   *name;
-	int           n_runs;      /* times that `run` was called */
-	int           n_done;
-	orm_status    status;
-	orm_error     error;
-	orm_status  (*before)(ormd_connection *connection, void *context); /* called in `run` first; may be NULL */
-	orm_status  (*after)(ormd_connection *connection, void *context);  /* and after the insert */
-	void         *context;
+	ormd_job job;
+	const char *name;
+	int n_runs; /* times that `run` was called */
+	int n_done;
+	orm_status status;
+	orm_error error;
+	orm_status (*before)(ormd_connection *connection, void *context); /* called in `run` first; may be NULL */
+	orm_status (*after)(ormd_connection *connection, void *context);  /* and after the insert */
+	void *context;
 } insert_job;
 void insert_job_init(insert_job *insert, const char *name);
 

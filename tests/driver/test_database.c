@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Units of work on one thread: what is kept, what is undone, and who is told what. The grouping is forced by a job that queues others. */
+/* Units of work on one thread: what is kept, what is undone, and who is told what. The grouping is forced by a job that
+ * queues others. */
 #include "driver/support.h"
 
 #include <stdio.h>
@@ -14,11 +15,11 @@
 #define MAX_JOBS 8
 
 typedef struct world {
-	char           url[SUPPORT_PATH_SIZE + 16];
+	char url[SUPPORT_PATH_SIZE + 16];
 	ormd_database *database;
-	insert_job     leader;              /* queues `jobs` when it runs, so that they are one group with it */
-	insert_job     jobs[MAX_JOBS];
-	size_t         n_jobs;
+	insert_job leader; /* queues `jobs` when it runs, so that they are one group with it */
+	insert_job jobs[MAX_JOBS];
+	size_t n_jobs;
 } world;
 
 static int make_world(void **state)
@@ -204,8 +205,10 @@ static void a_deferred_foreign_key_fails_its_own_unit(void **state)
 {
 	world *w = *state;
 
-	run_sql_outside(w->url, "CREATE TABLE links (id INTEGER PRIMARY KEY, other INTEGER REFERENCES links (id) DEFERRABLE INITIALLY "
-				"DEFERRED)");
+	run_sql_outside(
+		w->url,
+		"CREATE TABLE links (id INTEGER PRIMARY KEY, other INTEGER REFERENCES links (id) DEFERRABLE INITIALLY "
+		"DEFERRED)");
 	add_job(w, "before");
 	add_job(w, "culprit")->after = break_deferred_key;
 	add_job(w, "behind");
@@ -327,7 +330,7 @@ static void jobs_that_want_to_be_alone_are(void **state)
 
 typedef struct crowd {
 	ormd_database *database;
-	insert_job     jobs[MANY];
+	insert_job jobs[MANY];
 } crowd;
 
 static orm_status queue_crowd(ormd_connection *connection, void *context)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What was acknowledged survives: the server killed at any moment, at a crash point, or out of disk space. A forked child
- * is the server; it acknowledges each commit through a pipe, as a server does to its clients.
+ * What was acknowledged survives: the server killed at any moment, at a crash point, or out of disk space. A forked
+ * child is the server; it acknowledges each commit through a pipe, as a server does to its clients.
  */
 #include "driver/support.h"
 
@@ -60,8 +60,10 @@ static void expect_all_there(const char *url, int last_acknowledged)
 {
 	char sql[128];
 
-	assert_int_equal(ask_outside(url, "SELECT count(*) = 1 FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
-	snprintf(sql, sizeof sql, "SELECT count(DISTINCT name) FROM items WHERE CAST(name AS INTEGER) <= %d", last_acknowledged);
+	assert_int_equal(
+		ask_outside(url, "SELECT count(*) = 1 FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
+	snprintf(sql, sizeof sql, "SELECT count(DISTINCT name) FROM items WHERE CAST(name AS INTEGER) <= %d",
+		 last_acknowledged);
 	assert_int_equal(ask_outside(url, sql), last_acknowledged);
 	assert_int_equal(ask_outside(url, "SELECT count(*) - count(DISTINCT name) FROM items"), 0);
 	assert_true(ask_outside(url, "SELECT count(*) FROM items") <= last_acknowledged + 1);
@@ -99,7 +101,7 @@ static void crash_points_lie_around_the_commit(void **state)
 {
 	static const struct {
 		const char *point;
-		int         n_there;
+		int n_there;
 	} cases[] = {{"before-commit:4", 2}, {"after-commit:4", 3}}; /* the first commit makes the table */
 	char urls[2][SUPPORT_PATH_SIZE + 16];
 
@@ -125,7 +127,8 @@ static void crash_points_lie_around_the_commit(void **state)
 	}
 }
 
-/* No file may grow beyond a limit, as on a full disk (then write() fails with EFBIG, SQLite says the disk is full or I/O failed). */
+/* No file may grow beyond a limit, as on a full disk (then write() fails with EFBIG, SQLite says the disk is full or
+ * I/O failed). */
 static void serve_on_a_full_disk(const char *url, int fd)
 {
 	static char name[20000];
@@ -188,7 +191,8 @@ static void a_full_disk_is_a_typed_error_and_loses_nothing(void **state)
 		fail_msg("the child ended with %d", WEXITSTATUS(status));
 	assert_int_equal(size, sizeof n_kept);
 	close(fds[0]);
-	assert_int_equal(ask_outside(url, "SELECT count(*) = 1 FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
+	assert_int_equal(
+		ask_outside(url, "SELECT count(*) = 1 FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
 	assert_int_equal(ask_outside(url, "SELECT count(*) FROM items"), n_kept);
 
 	database = open_database(url); /* with room again it works on */

@@ -150,9 +150,9 @@ static void a_running_unit_may_reserve(void **state)
 #define BLOCK      3
 
 typedef struct collector {
-	pthread_t      thread;
+	pthread_t thread;
 	ormd_database *database;
-	int64_t        first[N_RESERVED];
+	int64_t first[N_RESERVED];
 } collector;
 
 static void *collect(void *context)

@@ -15,19 +15,19 @@
 #define N_JOBS    200
 
 typedef struct worker {
-	pthread_t      thread;
+	pthread_t thread;
 	ormd_database *database;
-	int            number;
-	int            n_failed;
-	bool           by_callback; /* submits and waits for `done` by itself, as a server does */
+	int number;
+	int n_failed;
+	bool by_callback; /* submits and waits for `done` by itself, as a server does */
 } worker;
 
 /* A gate that one thread holds shut and others wait at. */
 typedef struct gate {
 	pthread_mutex_t lock;
-	pthread_cond_t  changed;
-	int             n_waiting;
-	bool            open;
+	pthread_cond_t changed;
+	int n_waiting;
+	bool open;
 } gate;
 
 static void gate_init(gate *g)
@@ -169,10 +169,10 @@ static orm_status wait_at_gate(ormd_connection *connection, void *context)
 }
 
 typedef struct runner {
-	pthread_t      thread;
+	pthread_t thread;
 	ormd_database *database;
-	insert_job     insert;
-	orm_status     status;
+	insert_job insert;
+	orm_status status;
 } runner;
 
 static void *run_one(void *context)
@@ -192,7 +192,7 @@ static void start_runner(runner *r, ormd_database *database, const char *name)
 
 typedef struct queue_length {
 	ormd_database *database;
-	uint64_t       wanted;
+	uint64_t wanted;
 } queue_length;
 
 static bool has_length(void *context)
@@ -243,7 +243,8 @@ static void turns_are_first_come_first_served(void **state)
 
 	ormd_connection *reader = ormd_database_take_reader(database, ORM_NO_DEADLINE, NULL);
 
-	assert_int_equal(ask_int64(reader, "SELECT count(*) FROM items WHERE id > 1 AND name = 'n' || (id - 2)"), N_THREADS);
+	assert_int_equal(ask_int64(reader, "SELECT count(*) FROM items WHERE id > 1 AND name = 'n' || (id - 2)"),
+			 N_THREADS);
 	ormd_database_give_reader(database, reader);
 	ormd_database_stats_get(database, &stats);
 	assert_true(stats.groups < stats.commits); /* those that waited were one group, or few */
@@ -287,11 +288,11 @@ static void waiting_ends_at_the_deadline(void **state)
 
 /* A job that queues itself again when it is done: the queue is never empty. */
 typedef struct endless {
-	insert_job     insert;
+	insert_job insert;
 	ormd_database *database;
-	atomic_bool    stop;
-	atomic_int     n_turns;
-	atomic_bool    ended;
+	atomic_bool stop;
+	atomic_int n_turns;
+	atomic_bool ended;
 } endless;
 
 static void queue_again(orm_status status, const orm_error *error, void *context)
@@ -339,10 +340,10 @@ static void a_leader_gets_away(void **state)
 /* ---- readers ------------------------------------------------------------------------------------------------- */
 
 typedef struct reader_waiter {
-	pthread_t        thread;
-	ormd_database   *database;
+	pthread_t thread;
+	ormd_database *database;
 	ormd_connection *reader;
-	gate            *started;
+	gate *started;
 } reader_waiter;
 
 static void *take_one(void *context)

@@ -166,8 +166,14 @@ static void what_a_dead_server_left_goes_with_the_next_lock(void **state)
 
 static void any_bytes_in_the_file_are_survived(void **state)
 {
-	static const char *const texts[] = {"", "pid", "pid \n", "pid x\naddress\n", "pid 99999999999999999999999\n", "address no end of line",
-					    "pid -5\naddress a\n", "\n\n\n"};
+	static const char *const texts[] = {"",
+					    "pid",
+					    "pid \n",
+					    "pid x\naddress\n",
+					    "pid 99999999999999999999999\n",
+					    "address no end of line",
+					    "pid -5\naddress a\n",
+					    "\n\n\n"};
 	static char much[100000];
 	char path[ORM_DISCOVERY_PATH_SIZE];
 	orm_discovery_owner owner;
@@ -187,7 +193,8 @@ static void any_bytes_in_the_file_are_survived(void **state)
 	assert_string_equal(owner.address, "");
 }
 
-/* The client takes the lock, its child keeps it through exec, and the client lets go of it: never a moment without the lock. */
+/* The client takes the lock, its child keeps it through exec, and the client lets go of it: never a moment without the
+ * lock. */
 static void the_lock_passes_to_a_child(void **state)
 {
 	char path[ORM_DISCOVERY_PATH_SIZE];
@@ -207,8 +214,8 @@ static void the_lock_passes_to_a_child(void **state)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		if (orm_discovery_adopt(fd, path, NULL) != ORM_OK || orm_discovery_announce(fd, "ipc:///child", NULL) != ORM_OK ||
-		    write(ready[1], "x", 1) != 1)
+		if (orm_discovery_adopt(fd, path, NULL) != ORM_OK ||
+		    orm_discovery_announce(fd, "ipc:///child", NULL) != ORM_OK || write(ready[1], "x", 1) != 1)
 			_exit(1);
 		close(ready[1]);
 		for (;;)
@@ -241,7 +248,8 @@ static void only_the_locked_file_is_adopted(void **state)
 	assert_int_equal(orm_discovery_adopt(STDERR_FILENO, path, &error), ORM_EINVAL);
 	assert_int_equal(orm_discovery_lock(path, &holder, &error), ORM_OK);
 	fd = open(path, O_RDWR | O_CLOEXEC);
-	assert_int_equal(orm_discovery_adopt(fd, path, &error), ORM_EINVAL); /* the same file, but another holds the lock */
+	assert_int_equal(orm_discovery_adopt(fd, path, &error),
+			 ORM_EINVAL); /* the same file, but another holds the lock */
 	close(fd);
 	orm_discovery_unlock(holder);
 }

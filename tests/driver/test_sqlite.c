@@ -201,7 +201,8 @@ static void a_refused_commit_ends_the_transaction(void **state)
 	orm_error error;
 
 	(void)state;
-	run_sql(c, "CREATE TABLE a (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES a (id) DEFERRABLE INITIALLY DEFERRED)");
+	run_sql(c, "CREATE TABLE a (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES a (id) DEFERRABLE INITIALLY "
+		   "DEFERRED)");
 	assert_int_equal(d->begin(c, &error), ORM_OK);
 	assert_int_equal(d->check_deferred(c, &error), ORM_OK);
 	run_sql(c, "INSERT INTO a VALUES (1, 2)");

@@ -11,8 +11,9 @@
 
 #define N_CELLS 10 /* columns of Cell */
 
-static const char create_cells[] = "CREATE TABLE cells (id INTEGER PRIMARY KEY, bool BOOLEAN, int32 INTEGER, int64 BIGINT, double REAL, "
-				   "text TEXT, bytes BLOB, date INTEGER, time INTEGER, datetime INTEGER)";
+static const char create_cells[] =
+	"CREATE TABLE cells (id INTEGER PRIMARY KEY, bool BOOLEAN, int32 INTEGER, int64 BIGINT, double REAL, "
+	"text TEXT, bytes BLOB, date INTEGER, time INTEGER, datetime INTEGER)";
 
 static ormd_connection *open_cells(void)
 {
@@ -34,8 +35,8 @@ static void insert_sql(orm_buffer *sql)
 }
 
 /* All cells of the table, by id; `builder` is filled. */
-static orm_status fetch_cells(ormd_connection *c, size_t max_rows, size_t max_size, orm_batch_builder *builder, size_t *n_rows,
-			      orm_error *error)
+static orm_status fetch_cells(ormd_connection *c, size_t max_rows, size_t max_size, orm_batch_builder *builder,
+			      size_t *n_rows, orm_error *error)
 {
 	uint8_t types[N_CELLS];
 	bool done = false;
@@ -97,7 +98,8 @@ static size_t sample_rows(orm_value *values)
 		{-1, 4294967296, 20780, 47736000001, 1795439736000001},
 	};
 	static const double doubles[] = {-DBL_MAX, DBL_TRUE_MIN, 0.5, 3.0}; /* not -0.0: SQLite keeps 0.0 for it */
-	static const char *const texts[] = {"", "it's \"quoted\" \\ 100%", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "12"};
+	static const char *const texts[] = {"", "it's \"quoted\" \\ 100%", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80",
+					    "12"};
 	static const uint8_t blob[] = {0, 0xff, '\'', 0};
 	size_t n = 0;
 
@@ -134,7 +136,11 @@ static void every_type_comes_back_as_it_was(void **state)
 	(void)state;
 	insert_sql(&sql);
 
-	ormd_write write = {.sql = sql.data, .n_parameters = N_CELLS, .n_rows = sample_rows(values), .values = values, .affected = affected};
+	ormd_write write = {.sql = sql.data,
+			    .n_parameters = N_CELLS,
+			    .n_rows = sample_rows(values),
+			    .values = values,
+			    .affected = affected};
 
 	assert_int_equal(c->driver->write(c, &write, &error), ORM_OK);
 	for (size_t i = 0; i < write.n_rows; i++)
@@ -191,7 +197,8 @@ static void writing_stops_at_the_row_at_fault(void **state)
 	const orm_value values[] = {int64_value(1), int64_value(2), int64_value(1), int64_value(3)};
 	ormd_connection *c = open_cells();
 	orm_error error;
-	ormd_write write = {.sql = "INSERT INTO cells (id) VALUES (?)", .n_parameters = 1, .n_rows = 4, .values = values};
+	ormd_write write = {
+		.sql = "INSERT INTO cells (id) VALUES (?)", .n_parameters = 1, .n_rows = 4, .values = values};
 
 	(void)state;
 	assert_int_equal(c->driver->write(c, &write, &error), ORM_ECONSTRAINT);
@@ -228,7 +235,8 @@ static void counts_that_differ_are_refused(void **state)
 
 	(void)state;
 	assert_int_equal(write_row(c, "INSERT INTO cells (id, int64) VALUES (?, ?)", &value, 1, &error), ORM_EINTERNAL);
-	assert_int_equal(write_row(c, "INSERT INTO cells (id) VALUES (?) RETURNING id", &value, 1, &error), ORM_EINTERNAL);
+	assert_int_equal(write_row(c, "INSERT INTO cells (id) VALUES (?) RETURNING id", &value, 1, &error),
+			 ORM_EINTERNAL);
 	assert_int_equal(write_row(c, "SELECT 1; SELECT 2", NULL, 0, &error), ORM_EINTERNAL);
 	assert_null(c->driver->query(c, "SELECT id, int64 FROM cells", NULL, 0, &type, 1, &error));
 	assert_int_equal(error.code, ORM_EINTERNAL);
@@ -314,12 +322,12 @@ static void iso_dates_of_other_programs_are_understood(void **state)
 	static const struct {
 		const char *column;
 		const char *text;
-		int64_t     integer;
+		int64_t integer;
 	} cases[] = {
 		{"date", "1970-01-02", 1},
 		{"time", "00:00:01.5", 1500000},
 		{"datetime", "1970-01-01T00:00:02Z", 2000000},
-		{"datetime", "1970-01-01 00:00:02", 2000000},          /* CURRENT_TIMESTAMP's form: UTC */
+		{"datetime", "1970-01-01 00:00:02", 2000000}, /* CURRENT_TIMESTAMP's form: UTC */
 		{"datetime", "1970-01-01 02:00:02.000001+02:00", 2000001},
 	};
 	ormd_connection *c = open_cells();
@@ -378,14 +386,18 @@ static void cursors_nest(void **state)
 	}
 	for (int row = 0; row < 3; row++) {
 		for (int i = 0; i < 2; i++) {
-			assert_int_equal(c->driver->fetch(cursors[i], &builders[i], 1, SIZE_MAX, &n_rows, &done, &error), ORM_OK);
+			assert_int_equal(
+				c->driver->fetch(cursors[i], &builders[i], 1, SIZE_MAX, &n_rows, &done, &error),
+				ORM_OK);
 			assert_int_equal(n_rows, 1);
 		}
 	}
 	for (int i = 0; i < 2; i++) {
 		/* At the end, and past it: no rows, not the first ones again. */
 		for (int again = 0; again < 2; again++) {
-			assert_int_equal(c->driver->fetch(cursors[i], &builders[i], 1, SIZE_MAX, &n_rows, &done, &error), ORM_OK);
+			assert_int_equal(
+				c->driver->fetch(cursors[i], &builders[i], 1, SIZE_MAX, &n_rows, &done, &error),
+				ORM_OK);
 			assert_int_equal(n_rows, 0);
 			assert_true(done);
 		}

@@ -14,18 +14,20 @@ static ormd_connection *open_tables(void)
 {
 	ormd_connection *c = open_connection("sqlite:///:memory:", false);
 
-	run_sql(c, "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL, email TEXT UNIQUE, age INTEGER,"
-		   " CONSTRAINT ck_users_age CHECK (age >= 0), CHECK (name <> 'nobody'));"
-		   "CREATE TABLE order_lines (order_id INTEGER, line_no INTEGER, item TEXT, qty INTEGER, PRIMARY KEY (order_id, line_no),"
-		   " UNIQUE (item, qty), CONSTRAINT ck_order_lines_qty CHECK (qty < 100)) WITHOUT ROWID;"
-		   "CREATE TABLE \"odd.name\"\"d\" (id TEXT PRIMARY KEY, \"a.b\" TEXT UNIQUE);"
-		   "CREATE TABLE posts (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users (id));"
-		   "CREATE TABLE notes (id INTEGER PRIMARY KEY, post_id INTEGER REFERENCES posts (id) ON DELETE RESTRICT);"
-		   "INSERT INTO users VALUES (1, 'Alice', 'a@example.com', 30);"
-		   "INSERT INTO order_lines VALUES (1, 1, 'pen', 2);"
-		   "INSERT INTO \"odd.name\"\"d\" VALUES ('k', 'v');"
-		   "INSERT INTO posts VALUES (1, 1);"
-		   "INSERT INTO notes VALUES (1, 1)");
+	run_sql(c,
+		"CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL, email TEXT UNIQUE, age INTEGER,"
+		" CONSTRAINT ck_users_age CHECK (age >= 0), CHECK (name <> 'nobody'));"
+		"CREATE TABLE order_lines (order_id INTEGER, line_no INTEGER, item TEXT, qty INTEGER, PRIMARY KEY "
+		"(order_id, line_no),"
+		" UNIQUE (item, qty), CONSTRAINT ck_order_lines_qty CHECK (qty < 100)) WITHOUT ROWID;"
+		"CREATE TABLE \"odd.name\"\"d\" (id TEXT PRIMARY KEY, \"a.b\" TEXT UNIQUE);"
+		"CREATE TABLE posts (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users (id));"
+		"CREATE TABLE notes (id INTEGER PRIMARY KEY, post_id INTEGER REFERENCES posts (id) ON DELETE RESTRICT);"
+		"INSERT INTO users VALUES (1, 'Alice', 'a@example.com', 30);"
+		"INSERT INTO order_lines VALUES (1, 1, 'pen', 2);"
+		"INSERT INTO \"odd.name\"\"d\" VALUES ('k', 'v');"
+		"INSERT INTO posts VALUES (1, 1);"
+		"INSERT INTO notes VALUES (1, 1)");
 	return c;
 }
 
@@ -43,7 +45,8 @@ static void constraints_name_table_and_column(void **state)
 		{"UPDATE \"users\" SET name = NULL", "users", "name", "NULL"},
 		{"UPDATE \"users\" SET age = -1", "users", "age", "ck_users_age"},
 		{"UPDATE \"users\" SET name = 'nobody'", "users", "", "name <> 'nobody'"},
-		{"INSERT INTO \"order_lines\" VALUES (1, 1, 'ink', 1)", "order_lines", "order_id, line_no", "primary key"},
+		{"INSERT INTO \"order_lines\" VALUES (1, 1, 'ink', 1)", "order_lines", "order_id, line_no",
+		 "primary key"},
 		{"INSERT INTO \"order_lines\" VALUES (1, 2, 'pen', 2)", "order_lines", "item, qty", "unique"},
 		{"INSERT INTO \"order_lines\" VALUES (1, 2, 'pen', 100)", "order_lines", "qty", "ck_order_lines_qty"},
 		{"INSERT INTO \"odd.name\"\"d\" VALUES ('k', 'w')", "odd.name\"d", "id", "primary key"},
@@ -60,8 +63,10 @@ static void constraints_name_table_and_column(void **state)
 			fail_msg("%s: %s", cases[i].sql, error.message);
 		if (strcmp(error.model, cases[i].table) != 0 || strcmp(error.column, cases[i].columns) != 0 ||
 		    !strstr(error.message, cases[i].message))
-			fail_msg("%s: table '%s', column '%s': %s", cases[i].sql, error.model, error.column, error.message);
-		assert_int_equal(write_row(c, cases[i].sql, NULL, 0, NULL), ORM_ECONSTRAINT); /* without an error record */
+			fail_msg("%s: table '%s', column '%s': %s", cases[i].sql, error.model, error.column,
+				 error.message);
+		assert_int_equal(write_row(c, cases[i].sql, NULL, 0, NULL),
+				 ORM_ECONSTRAINT); /* without an error record */
 	}
 	c->driver->close(c);
 }
@@ -71,29 +76,64 @@ static void broken_foreign_keys_are_found(void **state)
 {
 	static const struct {
 		const char *sql;
-		int64_t     values[4];
+		int64_t values[4];
 		const char *table;
 		const char *columns;
 		const char *message;
 	} cases[] = {
-		{"INSERT INTO \"likes\" (\"id\", \"user_id\", \"post_id\") VALUES (?, ?, ?)", {1, 1, 9}, "likes", "post_id", "of posts"},
-		{"INSERT INTO \"likes\" (\"id\", \"user_id\", \"post_id\") VALUES (?, ?, ?)", {1, 9, 1}, "likes", "user_id", "of users"},
+		{"INSERT INTO \"likes\" (\"id\", \"user_id\", \"post_id\") VALUES (?, ?, ?)",
+		 {1, 1, 9},
+		 "likes",
+		 "post_id",
+		 "of posts"},
+		{"INSERT INTO \"likes\" (\"id\", \"user_id\", \"post_id\") VALUES (?, ?, ?)",
+		 {1, 9, 1},
+		 "likes",
+		 "user_id",
+		 "of users"},
 		{"UPDATE \"likes\" SET \"user_id\" = ? WHERE \"id\" = ?", {9, 7}, "likes", "user_id", "of users"},
-		{"INSERT INTO \"bills\" (\"no\", \"order_id\", \"line\") VALUES (?, ?, ?)", {1, 1, 2}, "bills", "order_id, line", "order_lines"},
-		{"INSERT INTO \"trees\" (\"id\", \"parent\", \"user_id\") VALUES (?, ?, ?)", {1, 2, 1}, "trees", "parent", "of trees"},
-		{"INSERT INTO \"trees\" (\"id\", \"parent\", \"user_id\") VALUES (?, ?, ?)", {1, 1, 9}, "trees", "user_id", "of users"},
-		{"DELETE FROM \"users\" WHERE \"id\" = ?", {1}, "users", "", "rows of likes still refer to this one by user_id"},
-		{"DELETE FROM \"posts\" WHERE \"id\" = ?", {2}, "posts", "", "rows of notes still refer"}, /* ON DELETE RESTRICT */
-		{"DELETE FROM \"order_lines\" WHERE \"order_id\" = ? AND \"line_no\" = ?", {1, 1}, "order_lines", "", "by order_id, line"},
+		{"INSERT INTO \"bills\" (\"no\", \"order_id\", \"line\") VALUES (?, ?, ?)",
+		 {1, 1, 2},
+		 "bills",
+		 "order_id, line",
+		 "order_lines"},
+		{"INSERT INTO \"trees\" (\"id\", \"parent\", \"user_id\") VALUES (?, ?, ?)",
+		 {1, 2, 1},
+		 "trees",
+		 "parent",
+		 "of trees"},
+		{"INSERT INTO \"trees\" (\"id\", \"parent\", \"user_id\") VALUES (?, ?, ?)",
+		 {1, 1, 9},
+		 "trees",
+		 "user_id",
+		 "of users"},
+		{"DELETE FROM \"users\" WHERE \"id\" = ?",
+		 {1},
+		 "users",
+		 "",
+		 "rows of likes still refer to this one by user_id"},
+		{"DELETE FROM \"posts\" WHERE \"id\" = ?",
+		 {2},
+		 "posts",
+		 "",
+		 "rows of notes still refer"}, /* ON DELETE RESTRICT */
+		{"DELETE FROM \"order_lines\" WHERE \"order_id\" = ? AND \"line_no\" = ?",
+		 {1, 1},
+		 "order_lines",
+		 "",
+		 "by order_id, line"},
 	};
 	ormd_connection *c = open_tables();
 
 	(void)state;
-	run_sql(c, "CREATE TABLE likes (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users (id), post_id INTEGER REFERENCES posts (id));"
+	run_sql(c, "CREATE TABLE likes (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users (id), post_id INTEGER "
+		   "REFERENCES posts (id));"
 		   "CREATE TABLE bills (no INTEGER PRIMARY KEY, order_id INTEGER, line INTEGER,"
 		   " FOREIGN KEY (order_id, line) REFERENCES order_lines (order_id, line_no));"
-		   "CREATE TABLE trees (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES trees (id), user_id INTEGER REFERENCES users (id));"
-		   "INSERT INTO likes VALUES (7, 1, 1); INSERT INTO bills VALUES (7, 1, 1); INSERT INTO posts VALUES (2, NULL);"
+		   "CREATE TABLE trees (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES trees (id), user_id INTEGER "
+		   "REFERENCES users (id));"
+		   "INSERT INTO likes VALUES (7, 1, 1); INSERT INTO bills VALUES (7, 1, 1); INSERT INTO posts VALUES "
+		   "(2, NULL);"
 		   "INSERT INTO notes VALUES (2, 2)");
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		orm_value values[4];
@@ -107,7 +147,8 @@ static void broken_foreign_keys_are_found(void **state)
 		assert_int_equal(write_row(c, cases[i].sql, values, n, &error), ORM_ECONSTRAINT);
 		if (strcmp(error.model, cases[i].table) != 0 || strcmp(error.column, cases[i].columns) != 0 ||
 		    !strstr(error.message, cases[i].message))
-			fail_msg("%s: table '%s', column '%s': %s", cases[i].sql, error.model, error.column, error.message);
+			fail_msg("%s: table '%s', column '%s': %s", cases[i].sql, error.model, error.column,
+				 error.message);
 		assert_int_equal(write_row(c, cases[i].sql, values, n, NULL), ORM_ECONSTRAINT);
 	}
 	c->driver->close(c);
@@ -123,7 +164,8 @@ static void a_constraint_failure_leaves_the_transaction(void **state)
 	assert_int_equal(c->driver->begin(c, &error), ORM_OK);
 	run_sql(c, "INSERT INTO users (name) VALUES ('Bob')");
 	for (int i = 0; i < 3; i++) {
-		assert_int_equal(write_row(c, "INSERT INTO \"users\" (id, name) VALUES (1, 'x')", NULL, 0, &error), ORM_ECONSTRAINT);
+		assert_int_equal(write_row(c, "INSERT INTO \"users\" (id, name) VALUES (1, 'x')", NULL, 0, &error),
+				 ORM_ECONSTRAINT);
 		assert_true(c->driver->in_transaction(c));
 	}
 	assert_int_equal(c->driver->commit(c, &error), ORM_OK);
@@ -146,7 +188,8 @@ static void sql_that_does_not_fit_the_tables(void **state)
 	assert_int_equal(error.code, ORM_EDATABASE);
 	assert_non_null(strstr(error.message, "differs from the model"));
 	assert_int_equal(c->driver->run(c, "SELECT FROM WHERE", &error), ORM_EDATABASE);
-	assert_int_equal(c->driver->run(c, "INSERT INTO users (id, name) VALUES ('x', 'y')", &error), ORM_EDATABASE); /* a mismatch */
+	assert_int_equal(c->driver->run(c, "INSERT INTO users (id, name) VALUES ('x', 'y')", &error),
+			 ORM_EDATABASE); /* a mismatch */
 	c->driver->close(c);
 }
 
@@ -158,7 +201,8 @@ static void an_ended_transaction_is_noticed(void **state)
 
 	(void)state;
 	assert_int_equal(c->driver->begin(c, &error), ORM_OK);
-	assert_int_equal(write_row(c, "INSERT OR ROLLBACK INTO users (id, name) VALUES (1, 'x')", NULL, 0, &error), ORM_ECONSTRAINT);
+	assert_int_equal(write_row(c, "INSERT OR ROLLBACK INTO users (id, name) VALUES (1, 'x')", NULL, 0, &error),
+			 ORM_ECONSTRAINT);
 	assert_false(c->driver->in_transaction(c));
 	assert_int_equal(c->driver->commit(c, &error), ORM_EDATABASE);
 	c->driver->rollback(c);
@@ -167,17 +211,18 @@ static void an_ended_transaction_is_noticed(void **state)
 
 typedef struct long_query {
 	ormd_connection *connection;
-	atomic_bool      ended;
-	orm_error        error;
+	atomic_bool ended;
+	orm_error error;
 } long_query;
 
 static void *count_for_long(void *context)
 {
 	long_query *query = context;
 
-	query->connection->driver->run(query->connection,
-				       "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
-				       &query->error);
+	query->connection->driver->run(
+		query->connection,
+		"WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
+		&query->error);
 	atomic_store(&query->ended, true);
 	return NULL;
 }

@@ -107,10 +107,8 @@ static void a_change_of_tables_prepares_again(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_same_text_is_prepared_once),
-		cmocka_unit_test(given_back_it_is_reset_and_empty),
-		cmocka_unit_test(the_longest_unused_leave_first),
-		cmocka_unit_test(huge_texts_are_not_kept),
+		cmocka_unit_test(the_same_text_is_prepared_once),    cmocka_unit_test(given_back_it_is_reset_and_empty),
+		cmocka_unit_test(the_longest_unused_leave_first),    cmocka_unit_test(huge_texts_are_not_kept),
 		cmocka_unit_test(a_change_of_tables_prepares_again),
 	};
 
