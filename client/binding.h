@@ -61,6 +61,9 @@ struct orm_association {
 	uint16_t                child_slot;  /* place in child->out */
 	uint16_t                parent_slot; /* place in parent->in */
 	bool                    integer;   /* one column, INT32 or INT64 */
+	uint16_t                n_columns;
+	const uint16_t         *child_columns;  /* in pairs with */
+	const uint16_t         *parent_columns; /* these; in the order of the parent's key where they are its key */
 	const orm_relation *const  *pointers;  /* of the child: to-one */
 	uint16_t                n_pointers;
 	const orm_relation *const  *lists;     /* of the parent: to-many */

@@ -22,7 +22,7 @@ typedef struct orm_draft {
 	Ormd__V1__Draft **parts;   /* in the order to send; the last one travels with the action */
 	size_t            n_parts; /* 0: nothing to send */
 	size_t            n_adds, n_updates, n_deletes; /* objects; an object counts as updated once */
-	orm_draft_run        *runs;    /* for orm_draft_accept */
+	orm_draft_run   **runs;    /* for orm_draft_accept */
 	size_t            n_runs;
 	uint64_t          seen;    /* the revision it was built on */
 } orm_draft;

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "client/mirror_state.h"
+
+/* ---- handles ------------------------------------------------------------------------------------------------ */
+
+static bool page_has_number(const void *page, const void *number)
+{
+	return ((const orm_handle_page *)page)->number == *(const uint64_t *)number;
+}
+
+static orm_handle_page *find_page(const orm_mirror *mirror, uint64_t number)
+{
+	if (mirror->last_page && mirror->last_page->number == number)
+		return mirror->last_page;
+	return orm_map_get(&mirror->pages, orm_hash_u64(number), page_has_number, &number);
+}
+
+bool orm_handle_put(orm_mirror *mirror, uint64_t handle, orm_object *object)
+{
+	const uint64_t number = handle / ORM_HANDLES_PER_PAGE;
+	orm_handle_page *page = find_page(mirror, number);
+
+	if (!page) {
+		page = orm_arena_calloc(&mirror->arena, 1, sizeof *page);
+		if (!page)
+			return false;
+		page->number = number;
+		if (!orm_map_put(&mirror->pages, orm_hash_u64(number), page))
+			return false;
+	}
+	mirror->last_page = page;
+	page->objects[handle % ORM_HANDLES_PER_PAGE] = object;
+	return true;
+}
+
+void orm_handle_remove(orm_mirror *mirror, uint64_t handle)
+{
+	orm_handle_page *page = find_page(mirror, handle / ORM_HANDLES_PER_PAGE);
+
+	if (page)
+		page->objects[handle % ORM_HANDLES_PER_PAGE] = NULL;
+}
+
+orm_object *orm_mirror_by_handle(const orm_mirror *mirror, uint64_t handle)
+{
+	const orm_handle_page *page = find_page(mirror, handle / ORM_HANDLES_PER_PAGE);
+
+	return page ? page->objects[handle % ORM_HANDLES_PER_PAGE] : NULL;
+}
+
+/* ---- primary keys ------------------------------------------------------------------------------------------- */
+
+static bool has_integer_key(const void *value, const void *key)
+{
+	const orm_object *object = value;
+	const orm_layout *layout = orm_layout_of(object);
+
+	return orm_member_integer(&layout->members[layout->mapper->key[0]], orm_snapshot_of(object)) == *(const int64_t *)key;
+}
+
+orm_object *orm_key_find_integer(const orm_mirror *mirror, const orm_layout *layout, int64_t key)
+{
+	return orm_map_get(&mirror->models[layout->number].keys, orm_hash_u64((uint64_t)key), has_integer_key, &key);
+}
+
+static bool has_key(const void *value, const void *key)
+{
+	const orm_object *object = value;
+	const orm_layout *layout = orm_layout_of(object);
+	const orm_value *values = key;
+
+	for (uint16_t i = 0; i < layout->mapper->n_key; i++) {
+		orm_value own;
+
+		orm_member_get(&layout->members[layout->mapper->key[i]], orm_snapshot_of(object), &own);
+		if (!orm_value_equal(&own, &values[i]))
+			return false;
+	}
+	return true;
+}
+
+static uint64_t hash_values(const orm_value *values, size_t n)
+{
+	uint64_t hash = 0;
+
+	for (size_t i = 0; i < n; i++)
+		hash = orm_value_hash(&values[i], hash);
+	return hash;
+}
+
+orm_object *orm_key_find(const orm_mirror *mirror, const orm_layout *layout, const orm_value *key)
+{
+	if (layout->integer_key)
+		return orm_key_find_integer(mirror, layout, key[0].integer);
+	return orm_map_get(&mirror->models[layout->number].keys, hash_values(key, layout->mapper->n_key), has_key, key);
+}
+
+orm_object *orm_mirror_by_key(const orm_mirror *mirror, const orm_layout *layout, const orm_value *key)
+{
+	return orm_key_find(mirror, layout, key);
+}
+
+static uint64_t hash_key(orm_mirror *mirror, const orm_object *object)
+{
+	const orm_layout *layout = orm_layout_of(object);
+	const void *snapshot = orm_snapshot_of(object);
+
+	if (layout->integer_key)
+		return orm_hash_u64((uint64_t)orm_member_integer(&layout->members[layout->mapper->key[0]], snapshot));
+	for (uint16_t i = 0; i < layout->mapper->n_key; i++)
+		orm_member_get(&layout->members[layout->mapper->key[i]], snapshot, &mirror->other_values[i]);
+	return hash_values(mirror->other_values, layout->mapper->n_key);
+}
+
+bool orm_key_is_known(const orm_layout *layout, const void *structure)
+{
+	if (layout->mapper->generated_key)
+		return orm_member_integer(&layout->members[layout->mapper->key[0]], structure) != 0;
+	for (uint16_t i = 0; i < layout->mapper->n_key; i++) {
+		if (orm_member_is_null(&layout->members[layout->mapper->key[i]], structure))
+			return false;
+	}
+	return true;
+}
+
+bool orm_key_put(orm_mirror *mirror, orm_object *object)
+{
+	const orm_layout *layout = orm_layout_of(object);
+
+	if ((object->flags & OBJECT_NEW) && !orm_key_is_known(layout, orm_snapshot_of(object)))
+		return true;
+	return orm_map_put(&mirror->models[layout->number].keys, hash_key(mirror, object), object);
+}
+
+void orm_key_remove(orm_mirror *mirror, orm_object *object)
+{
+	orm_map_remove(&mirror->models[orm_layout_of(object)->number].keys, hash_key(mirror, object), object);
+}
