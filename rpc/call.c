@@ -138,11 +138,16 @@ void rpc_call_cancel(rpc_client *client, uint32_t lane, uint64_t seq)
 		if (other->frame.lane == lane && other->frame.seq == seq)
 			call = other;
 	}
+	rpc_call *due = NULL;
 	if (call) {
 		atomic_store(&call->cancelled, true);
 		wake = atomic_load(&call->timed.used);
+	} else if (seq) {
+		due = rpc_lanes_cancel(&client->lanes, lane, seq);
 	}
 	pthread_mutex_unlock(&client->lock);
+	if (due)
+		rpc_call_start(due);
 	if (wake)
 		rpc_housekeeper_wake(server);
 }

@@ -26,6 +26,7 @@ enum {
 	REPEAT_MS = 300000,        /* half of what the server remembers a client for */
 	HELLO_TIMEOUT_MS = 500,    /* local; a deaf listener is replaced within seconds, so ask again soon */
 	HELLO_TIMEOUT_FAR_MS = 3000,
+	GOODBYE_TIMEOUT_MS = 200,
 	SILENT_TRIES = 3,          /* tries that time out on a connection that says nothing at all: it is dead */
 	BACKOFF_FIRST_MS = 10,
 	BACKOFF_MAX_MS = 1000
@@ -34,6 +35,7 @@ enum {
 static bool         make_client_id(uint8_t id[RPC_CLIENT_ID_SIZE]);
 static rpc_code     connect_once(rpc_channel *channel, int64_t deadline_us);
 static rpc_code     greet(rpc_channel *channel, rpc_transport *transport, int64_t deadline_us);
+static void         say_goodbye(rpc_channel *channel);
 static void         disconnect(rpc_channel *channel);
 static void         back_off(rpc_channel *channel);
 static void         sleep_until(int64_t until);
@@ -88,7 +90,7 @@ void rpc_channel_close(rpc_channel *channel)
 	if (!channel)
 		return;
 	if (channel->transport && getpid() == channel->pid)
-		rpc_channel_notify(channel, RPC_KIND_BYE, 0);
+		say_goodbye(channel);
 	if (channel->transport)
 		channel->transport->ops->close(channel->transport, getpid() != channel->pid);
 	while (channel->first)
@@ -436,6 +438,22 @@ static rpc_code greet(rpc_channel *channel, rpc_transport *transport, int64_t de
 	adopt_epoch(channel, frame.epoch);
 	free(reply);
 	return RPC_OK;
+}
+
+/* The server may forget us. Its answer is awaited because a message at a connection's end may go unread. */
+static void say_goodbye(rpc_channel *channel)
+{
+	int64_t  until = orm_deadline_in_ms(GOODBYE_TIMEOUT_MS);
+	uint8_t *reply;
+	size_t   size;
+	rpc_channel_notify(channel, RPC_KIND_BYE, 0);
+	for (bool heard = false; channel->transport && !heard;) {
+		rpc_frame frame;
+		if (channel->transport->ops->receive(channel->transport, &reply, &size, until) != RPC_OK)
+			break;
+		heard = rpc_frame_decode(&frame, reply, size) && frame.seq == 0;
+		free(reply);
+	}
 }
 
 static void disconnect(rpc_channel *channel)

@@ -73,6 +73,8 @@ rpc_admission rpc_lanes_admit(rpc_lanes *lanes, uint32_t id, uint64_t seq, uint6
 	}
 	rpc_entry *entry = entry_at(lane, seq);
 	if (entry->state != RPC_ENTRY_EMPTY && entry->seq == seq) {
+		if (entry->state == RPC_ENTRY_CANCELLED)
+			return RPC_ADMIT_CANCELLED;
 		if (entry->fingerprint != fingerprint)
 			return RPC_ADMIT_REUSED;
 		*out = entry;
@@ -134,6 +136,23 @@ void *rpc_lanes_pass(rpc_lanes *lanes, uint32_t id, uint64_t seq, uint64_t finge
 		keep_reply(lanes, lane, entry, reply, size);
 	}
 	return admission == RPC_ADMIT_RUN ? advance(lane) : NULL;
+}
+
+void *rpc_lanes_cancel(rpc_lanes *lanes, uint32_t id, uint64_t seq)
+{
+	rpc_entry    *entry;
+	rpc_admission admission = rpc_lanes_admit(lanes, id, seq, 0, NULL, &entry);
+	if (admission != RPC_ADMIT_RUN && admission != RPC_ADMIT_HOLD)
+		return NULL;
+	entry->state = RPC_ENTRY_CANCELLED;
+	return admission == RPC_ADMIT_RUN ? advance(find_lane(lanes, id)) : NULL;
+}
+
+bool rpc_lanes_is_cancelled(rpc_lanes *lanes, uint32_t id, uint64_t seq)
+{
+	rpc_lane  *lane = find_lane(lanes, id);
+	rpc_entry *entry = lane ? entry_at(lane, seq) : NULL;
+	return entry && entry->seq == seq && entry->state == RPC_ENTRY_CANCELLED;
 }
 
 rpc_entry *rpc_lanes_find(rpc_lanes *lanes, uint32_t id, uint64_t seq)

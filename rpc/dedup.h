@@ -24,7 +24,8 @@ typedef enum rpc_entry_state {
 	RPC_ENTRY_HELD,    /* came early, waits for its turn */
 	RPC_ENTRY_RUNNING,
 	RPC_ENTRY_ENDED,   /* `reply` is what was answered */
-	RPC_ENTRY_PASSED   /* an unordered call took this number; it is run again if repeated */
+	RPC_ENTRY_PASSED,  /* an unordered call took this number; it is run again if repeated */
+	RPC_ENTRY_CANCELLED /* cancelled before it came */
 } rpc_entry_state;
 
 typedef struct rpc_entry {
@@ -58,6 +59,7 @@ typedef enum rpc_admission {
 	RPC_ADMIT_ATTACH,   /* it runs or waits already: entry->call */
 	RPC_ADMIT_REPLAY,   /* it has ended: entry->reply, if kept */
 	RPC_ADMIT_PASSED,   /* RPC_ENTRY_PASSED */
+	RPC_ADMIT_CANCELLED,
 	RPC_ADMIT_REUSED,   /* the same number for something else */
 	RPC_ADMIT_STALE,    /* ended long ago, or given up */
 	RPC_ADMIT_GAP,      /* too far ahead */
@@ -87,6 +89,13 @@ void *rpc_lanes_end(rpc_lanes *lanes, uint32_t lane, uint64_t seq, const uint8_t
  */
 void *rpc_lanes_pass(rpc_lanes *lanes, uint32_t lane, uint64_t seq, uint64_t fingerprint, const uint8_t *reply,
                      size_t size);
+
+/*
+ * Frames of one connection may overtake each other: a request that is cancelled before it has come is not run when it
+ * comes. Does nothing when it has come. Returns the call whose turn is now, or NULL.
+ */
+void *rpc_lanes_cancel(rpc_lanes *lanes, uint32_t lane, uint64_t seq);
+bool  rpc_lanes_is_cancelled(rpc_lanes *lanes, uint32_t lane, uint64_t seq);
 
 /* The entry of a call that is held or runs, or NULL. */
 rpc_entry *rpc_lanes_find(rpc_lanes *lanes, uint32_t lane, uint64_t seq);

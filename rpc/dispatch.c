@@ -42,9 +42,13 @@ void rpc_dispatch(rpc_server *server, rpc_slot *slot, rpc_conn *conn, nng_msg *m
 		                "protocol version %u is not spoken here, only version %u", frame.major, RPC_FRAME_MAJOR);
 	} else if (frame.kind == RPC_KIND_HELLO) {
 		serve_hello(server, slot, conn, &frame);
-	} else if (frame.kind == RPC_KIND_CANCEL || frame.kind == RPC_KIND_CLOSE || frame.kind == RPC_KIND_BYE) {
+	} else if (frame.kind == RPC_KIND_CANCEL || frame.kind == RPC_KIND_CLOSE) {
 		serve_one_way(server, conn, &frame);
 		rpc_slot_again(slot);
+	} else if (frame.kind == RPC_KIND_BYE) {
+		rpc_code ok = RPC_OK;
+		atomic_store(&conn->said_bye, true);
+		rpc_slot_send(slot, rpc_reply_message(server, &frame, &ok, RPC_FLAG_LAST, NULL, 0, NULL, NULL));
 	} else if (frame.kind != RPC_KIND_REQUEST && frame.kind != RPC_KIND_NEXT) {
 		rpc_slot_refuse(slot, RPC_UNIMPLEMENTED, RPC_FLAG_NOT_EXECUTED, "unknown kind of frame: %u", frame.kind);
 	} else if (frame.epoch && frame.epoch != server->epoch) {
@@ -112,12 +116,9 @@ static void serve_one_way(rpc_server *server, rpc_conn *conn, const rpc_frame *f
 	rpc_client *client = atomic_load(&conn->client);
 	if (!client || frame->epoch != server->epoch || memcmp(client->id, frame->client_id, RPC_CLIENT_ID_SIZE) != 0)
 		return;
-	if (frame->kind == RPC_KIND_BYE)
-		atomic_store(&conn->said_bye, true);
 	if (frame->kind == RPC_KIND_CANCEL)
 		rpc_call_cancel(client, frame->lane, frame->seq);
-	if (frame->kind != RPC_KIND_BYE)
-		rpc_stream_cancel(client, frame->lane, frame->seq);
+	rpc_stream_cancel(client, frame->lane, frame->seq);
 }
 
 static void serve_request(rpc_server *server, rpc_slot *slot, rpc_conn *conn, const rpc_frame *frame, nng_msg *message)
@@ -256,6 +257,9 @@ static void refuse_number(rpc_slot *slot, rpc_admission admission)
 		rpc_slot_refuse(slot, RPC_INVALID_ARGUMENT, RPC_FLAG_NOT_EXECUTED,
 		                "this request number was used for another request");
 		break;
+	case RPC_ADMIT_CANCELLED:
+		rpc_slot_refuse(slot, RPC_CANCELLED, RPC_FLAG_NOT_EXECUTED, "cancelled before it began");
+		break;
 	case RPC_ADMIT_STALE:
 		rpc_slot_refuse(slot, RPC_OUT_OF_RANGE, RPC_FLAG_NOT_EXECUTED, "this request number is over and done with");
 		break;
@@ -279,6 +283,7 @@ static void serve_unordered(rpc_call *call, uint64_t fingerprint)
 	rpc_client *client = call->client;
 	rpc_slot   *slot = call->slot;
 	rpc_call   *due = NULL, *acked = NULL;
+	bool        cancelled = false;
 	bool        full = atomic_load(&call->conn->in_flight) > server->limits.max_in_flight;
 	bool        draining = atomic_load(&server->draining) && !(call->entry && call->entry->always);
 
@@ -286,7 +291,8 @@ static void serve_unordered(rpc_call *call, uint64_t fingerprint)
 		pthread_mutex_lock(&client->lock);
 		acked = rpc_lanes_ack(&client->lanes, call->frame.lane, call->frame.ack_seq);
 		due = rpc_lanes_pass(&client->lanes, call->frame.lane, call->frame.seq, fingerprint, NULL, 0);
-		if (!full && !draining) {
+		cancelled = rpc_lanes_is_cancelled(&client->lanes, call->frame.lane, call->frame.seq);
+		if (!full && !draining && !cancelled) {
 			call->next_unordered = client->unordered;
 			if (call->next_unordered)
 				call->next_unordered->prev_unordered = call;
@@ -298,13 +304,15 @@ static void serve_unordered(rpc_call *call, uint64_t fingerprint)
 		if (due)
 			rpc_call_start(due);
 	}
-	if (!full && !draining) {
+	if (!full && !draining && !cancelled) {
 		rpc_server_busy(server);
 		start_on_network(call);
 		return;
 	}
 	rpc_call_free(call);
-	if (draining)
+	if (cancelled)
+		refuse_number(slot, RPC_ADMIT_CANCELLED);
+	else if (draining)
 		rpc_slot_refuse(slot, RPC_UNAVAILABLE, RPC_FLAG_NOT_EXECUTED, "the server is draining: connect again later");
 	else
 		rpc_slot_refuse(slot, RPC_RESOURCE_EXHAUSTED, RPC_FLAG_NOT_EXECUTED,

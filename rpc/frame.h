@@ -44,7 +44,7 @@ typedef enum rpc_kind {
 	RPC_KIND_NEXT = 4,    /* message `chunk` of the stream that request `seq` opened, please */
 	RPC_KIND_CLOSE = 5,   /* that stream is no longer wanted; not answered */
 	RPC_KIND_HELLO = 6,   /* who are you? Answered at once, with epoch and limit */
-	RPC_KIND_BYE = 7      /* the client ends in good order and may be forgotten; not answered */
+	RPC_KIND_BYE = 7      /* the client ends in good order and may be forgotten; answered at once */
 } rpc_kind;
 
 enum {

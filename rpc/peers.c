@@ -31,6 +31,7 @@ static void       drop_watched(rpc_server *server, rpc_conn *conn);
 static void       stop_watching(rpc_server *server, rpc_conn *conn);
 static rpc_client *client_new(rpc_server *server, const uint8_t *id, int64_t uid);
 static bool       evict_client(rpc_server *server, int64_t now);
+static bool       may_forget(const rpc_client *client);
 static bool       is_conn(const void *value, const void *key);
 static bool       is_client(const void *value, const void *key);
 static uint64_t   client_hash(const uint8_t *id);
@@ -177,7 +178,7 @@ void rpc_peers_sweep(rpc_server *server, int64_t now)
 		while (!victim && (client = orm_map_next(&peers->clients, &cursor))) {
 			if (client->n_conns || atomic_load(&client->refs) > 1)
 				continue; /* connected, or a call still runs */
-			if (client->process_gone || now - client->last_used > RPC_CLIENT_MEMORY_MS * INT64_C(1000))
+			if (may_forget(client) || now - client->last_used > RPC_CLIENT_MEMORY_MS * INT64_C(1000))
 				victim = client;
 		}
 		if (victim)
@@ -508,7 +509,7 @@ static bool evict_client(rpc_server *server, int64_t now)
 	while ((client = orm_map_next(&server->peers.clients, &cursor))) {
 		if (client->n_conns || atomic_load(&client->refs) > 1 || client->streams)
 			continue;
-		if (!client->process_gone && now - client->last_used < RPC_REPEAT_MS * INT64_C(1000))
+		if (!may_forget(client) && now - client->last_used < RPC_REPEAT_MS * INT64_C(1000))
 			continue;
 		if (!oldest || client->last_used < oldest->last_used)
 			oldest = client;
@@ -518,6 +519,12 @@ static bool evict_client(rpc_server *server, int64_t now)
 	orm_map_remove(&server->peers.clients, client_hash(oldest->id), oldest);
 	rpc_client_unref(oldest);
 	return true;
+}
+
+/* Nobody will ask again: its process has ended, it said so, or it never asked for anything to be done. */
+static bool may_forget(const rpc_client *client)
+{
+	return client->process_gone || client->lanes.len == 0;
 }
 
 static bool is_conn(const void *value, const void *key)
