@@ -249,6 +249,7 @@ static void stop(ormd_daemon *daemon, const ormd_config *config, const watch *w)
 static int serve(ormd_config *config)
 {
 	char address[ORM_DISCOVERY_ADDRESS_SIZE];
+	char url[ORM_DISCOVERY_PATH_SIZE];
 	orm_error error = {0};
 	ormd_daemon *daemon = NULL;
 	watch w = {.signal_fd = -1, .process_fd = -1};
@@ -258,6 +259,11 @@ static int serve(ormd_config *config)
 		return fail_to_start(config, &error);
 	raise_file_limit(config);
 	if (open_watch(config, &w, &error) != ORM_OK)
+		goto failed;
+	/* From here on it means the same file from any directory, in the log and for those who ask. */
+	if (orm_discovery_absolute_url(config->database, url, &error) == ORM_OK)
+		config->database = url;
+	else if (error.code != ORM_EUNSUPPORTED)
 		goto failed;
 	if (config->n_listen == 0) {
 		if (ormd_default_address(config->database, address, &error) != ORM_OK)

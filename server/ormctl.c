@@ -21,7 +21,7 @@ static const struct argp_option options[] = {
 	{"database", 'd', "URL", 0, "The server of this database on this machine: sqlite:///FILE", 1},
 	{"json", 'j', NULL, 0, "Answer in JSON", 2},
 	{"timeout", 't', "TIME", 0, "How long to wait for the server, such as 500ms or 10s (default: 10s)", 2},
-	{"format", KEY_FORMAT, "FORMAT", 0, "Of schema: text, dot (Graphviz) or mermaid (default: text)", 2},
+	{"format", KEY_FORMAT, "FORMAT", 0, "Of schema: text, or a diagram in dot (Graphviz) or mermaid (default: text)", 2},
 	{"limit", KEY_LIMIT, "N", 0, "Of pending: how many objects at most (default: 1000)", 2},
 	{"tls-ca-file", KEY_TLS_CA, "FILE", 0, "For tls+tcp: certificates of those who may sign the server's (PEM)", 3},
 	{"tls-cert-key-file", KEY_TLS_CERT, "FILE", 0, "For tls+tcp: own certificate and key (PEM)", 3},

@@ -380,11 +380,11 @@ static int run_services(ormctl *ctl)
 
 const ormctl_command ormctl_commands[] = {
 	{"status", NULL, "The server: database, addresses, uptime, counters", run_status},
-	{"sessions", NULL, "The sessions that are open, and how much is pending in each", run_sessions},
+	{"sessions", NULL, "The open sessions, and how much is pending", run_sessions},
 	{"participants", "SESSION", "The processes in a session", run_participants},
-	{"pending", "SESSION", "The changes that a session has not committed: what, before, after, by whom",
+	{"pending", "SESSION", "Its changes that are not committed yet",
 	 run_pending},
-	{"schema", NULL, "The models that programs have declared, as text or as a diagram (--format)", run_schema},
+	{"schema", NULL, "The models that programs have declared", run_schema},
 	{"health", "[SERVICE]", "Is the server, or one of its services, serving?", run_health},
 	{"ping", NULL, "How long does one call take?", run_ping},
 	{"services", NULL, "The services and methods that the server offers", run_services},

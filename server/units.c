@@ -30,9 +30,14 @@ static bool parse_with_unit(const char *text, const unit *units, int64_t *number
 
 	if (!parse_digits(text, 10, &value, &name))
 		return false;
-	for (; units->name; units++)
-		if (strcmp(name, units->name) == 0)
-			return !__builtin_mul_overflow(value, units->factor, number);
+	for (; units->name; units++) {
+		if (strcmp(name, units->name) == 0) {
+			if (__builtin_mul_overflow(value, units->factor, &value))
+				return false;
+			*number = value;
+			return true;
+		}
+	}
 	/* Nothing of anything needs no unit. */
 	if (value != 0 || *name)
 		return false;
