@@ -16,7 +16,7 @@
 
 #include "support/eventually.h"
 
-void actor_start(actor *actor, const char *name, const char *url)
+void actor_start(test_actor *actor, const char *name, const char *url)
 {
 	const char *const argv[] = {getenv("PARTICIPANT"), url, NULL};
 	memset(actor, 0, sizeof *actor);
@@ -27,7 +27,7 @@ void actor_start(actor *actor, const char *name, const char *url)
 		support_die("participant %s did not connect: %s", name, actor->answer);
 }
 
-void actor_stop(actor *actor)
+void actor_stop(test_actor *actor)
 {
 	int status = 0;
 	if (actor->process.pid <= 0)
@@ -40,7 +40,7 @@ void actor_stop(actor *actor)
 	assert_int_equal(status, 0);
 }
 
-void actor_kill(actor *actor)
+void actor_kill(test_actor *actor)
 {
 	int status;
 	support_process_signal(&actor->process, SIGKILL);
@@ -48,7 +48,7 @@ void actor_kill(actor *actor)
 	support_process_fini(&actor->process);
 }
 
-static void tell(actor *actor, const char *format, va_list args)
+static void tell(test_actor *actor, const char *format, va_list args)
 {
 	char command[1000];
 	int  len = vsnprintf(command, sizeof command - 1, format, args);
@@ -58,7 +58,7 @@ static void tell(actor *actor, const char *format, va_list args)
 		support_die("participant %s takes no commands any more", actor->name);
 }
 
-void actor_tell(actor *actor, const char *format, ...)
+void actor_tell(test_actor *actor, const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);
@@ -66,14 +66,14 @@ void actor_tell(actor *actor, const char *format, ...)
 	va_end(args);
 }
 
-const char *actor_answer(actor *actor)
+const char *actor_answer(test_actor *actor)
 {
 	if (!support_read_line(actor->process.stdout_fd, actor->answer, sizeof actor->answer, SUPPORT_PATIENCE_MS))
 		support_die("participant %s gives no answer", actor->name);
 	return actor->answer;
 }
 
-const char *actor_ask(actor *actor, const char *format, ...)
+const char *actor_ask(test_actor *actor, const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);
@@ -82,7 +82,7 @@ const char *actor_ask(actor *actor, const char *format, ...)
 	return actor_answer(actor);
 }
 
-void actor_expect_at(actor *actor, const char *expected, bool prefix, const char *file, int line, const char *format, ...)
+void actor_expect_at(test_actor *actor, const char *expected, bool prefix, const char *file, int line, const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);

@@ -13,16 +13,16 @@
 
 #include "e2e/actor.h"
 
-typedef struct stage {
+typedef struct test_stage {
 	const char  *directory;
 	char         database[SUPPORT_PATH_SIZE];
 	support_ormd ormd;
-	actor        a, b;
-} stage;
+	test_actor a, b;
+} test_stage;
 
 static int set_up(void **state)
 {
-	static stage stage;
+	static test_stage stage;
 	char         url[SUPPORT_PATH_SIZE + 16];
 	memset(&stage, 0, sizeof stage);
 	*state = &stage;
@@ -40,7 +40,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-	stage *stage = *state;
+	test_stage *stage = *state;
 	support_process_fini(&stage->a.process);
 	support_process_fini(&stage->b.process);
 	int status = support_ormd_stop(&stage->ormd);
@@ -49,7 +49,7 @@ static int tear_down(void **state)
 }
 
 /* A committed note, known to both as n. */
-static void commit_note(stage *stage)
+static void commit_note(test_stage *stage)
 {
 	actor_expect(&stage->a, "ok", "note n first");
 	actor_expect(&stage->a, "ok", "commit");
@@ -58,7 +58,7 @@ static void commit_note(stage *stage)
 
 static void published_edits_are_seen_uncommitted(void **state)
 {
-	stage *stage = *state;
+	test_stage *stage = *state;
 	commit_note(stage);
 	actor_expect(&stage->a, "ok", "set n body hello");
 	actor_expect(&stage->a, "ok", "flush");
@@ -71,7 +71,7 @@ static void published_edits_are_seen_uncommitted(void **state)
 
 static void structs_change_only_inside_a_call(void **state)
 {
-	stage *stage = *state;
+	test_stage *stage = *state;
 	commit_note(stage);
 	actor_expect(&stage->a, "ok", "set n body hello");
 	actor_expect(&stage->a, "ok", "flush");
@@ -82,7 +82,7 @@ static void structs_change_only_inside_a_call(void **state)
 
 static void a_query_publishes_nothing(void **state)
 {
-	stage *stage = *state;
+	test_stage *stage = *state;
 	commit_note(stage);
 	actor_expect(&stage->a, "ok", "set n body draft");
 	actor_expect(&stage->a, "ok", "note m second");
@@ -95,7 +95,7 @@ static void a_query_publishes_nothing(void **state)
 
 static void nobody_commits_anothers_draft(void **state)
 {
-	stage *stage = *state;
+	test_stage *stage = *state;
 	commit_note(stage);
 	actor_expect(&stage->a, "ok", "set n body half-done");
 	actor_expect(&stage->b, "ok", "set n score 7");
@@ -107,7 +107,7 @@ static void nobody_commits_anothers_draft(void **state)
 
 static void different_fields_of_one_object_both_stand(void **state)
 {
-	stage *stage = *state;
+	test_stage *stage = *state;
 	commit_note(stage);
 	actor_expect(&stage->a, "ok", "set n body by-a");
 	actor_expect(&stage->b, "ok", "set n score 5");
@@ -121,7 +121,7 @@ static void different_fields_of_one_object_both_stand(void **state)
 
 static void the_same_field_gives_the_later_one_a_conflict(void **state)
 {
-	stage *stage = *state;
+	test_stage *stage = *state;
 	commit_note(stage);
 	actor_expect(&stage->a, "ok", "set n title theirs");
 	actor_expect(&stage->b, "ok", "set n title mine");
@@ -138,7 +138,7 @@ static void the_same_field_gives_the_later_one_a_conflict(void **state)
 
 static void a_conflict_resolved_with_theirs_takes_theirs(void **state)
 {
-	stage *stage = *state;
+	test_stage *stage = *state;
 	commit_note(stage);
 	actor_expect(&stage->a, "ok", "set n title theirs");
 	actor_expect(&stage->b, "ok", "set n title mine");
@@ -154,7 +154,7 @@ static void a_conflict_resolved_with_theirs_takes_theirs(void **state)
 /* Comparing values instead of revisions would let this through. */
 static void a_value_that_went_and_came_back_is_still_a_conflict(void **state)
 {
-	stage *stage = *state;
+	test_stage *stage = *state;
 	commit_note(stage);
 	actor_expect(&stage->b, "ok", "set n title mine");
 	actor_expect(&stage->a, "ok", "set n title other");
@@ -167,7 +167,7 @@ static void a_value_that_went_and_came_back_is_still_a_conflict(void **state)
 /* A query that brings the other's change must not make the draft look as if it had been based on it. */
 static void a_load_neither_overwrites_a_draft_nor_raises_its_base(void **state)
 {
-	stage *stage = *state;
+	test_stage *stage = *state;
 	commit_note(stage);
 	actor_expect(&stage->b, "ok", "set n title mine");
 	actor_expect(&stage->a, "ok", "set n title theirs");
@@ -180,7 +180,7 @@ static void a_load_neither_overwrites_a_draft_nor_raises_its_base(void **state)
 
 static void a_publish_is_whole_or_not_at_all(void **state)
 {
-	stage *stage = *state;
+	test_stage *stage = *state;
 	commit_note(stage);
 	actor_expect(&stage->a, "ok", "set n title theirs");
 	actor_expect(&stage->a, "ok", "flush");
@@ -192,7 +192,7 @@ static void a_publish_is_whole_or_not_at_all(void **state)
 
 static void delete_against_edit_is_a_conflict(void **state)
 {
-	stage *stage = *state;
+	test_stage *stage = *state;
 	commit_note(stage);
 	actor_expect(&stage->b, "ok", "set n body keep-me");
 	actor_expect(&stage->a, "ok", "delete n");
@@ -203,7 +203,7 @@ static void delete_against_edit_is_a_conflict(void **state)
 
 static void edit_against_delete_is_a_conflict(void **state)
 {
-	stage *stage = *state;
+	test_stage *stage = *state;
 	commit_note(stage);
 	actor_expect(&stage->b, "ok", "set n body keep-me");
 	actor_expect(&stage->a, "ok", "delete n");
@@ -214,7 +214,7 @@ static void edit_against_delete_is_a_conflict(void **state)
 
 static void new_objects_keep_their_identity_through_the_commit(void **state)
 {
-	stage *stage = *state;
+	test_stage *stage = *state;
 	actor_expect(&stage->a, "ok", "person p Ada");
 	actor_expect(&stage->a, "ok", "note n first p");
 	actor_expect(&stage->a, "ok", "flush");
@@ -236,7 +236,7 @@ static void new_objects_keep_their_identity_through_the_commit(void **state)
 
 static void lists_follow_what_others_publish(void **state)
 {
-	stage *stage = *state;
+	test_stage *stage = *state;
 	actor_expect(&stage->a, "ok", "person p Ada");
 	actor_expect(&stage->a, "ok", "person q Bob");
 	actor_expect(&stage->a, "ok", "note n first p");
@@ -263,7 +263,7 @@ static void lists_follow_what_others_publish(void **state)
 
 static void a_rollback_is_told_to_all_and_restores_all(void **state)
 {
-	stage *stage = *state;
+	test_stage *stage = *state;
 	commit_note(stage);
 	actor_expect(&stage->a, "ok", "set n title changed");
 	actor_expect(&stage->a, "ok", "note m second");
@@ -285,7 +285,7 @@ static void a_rollback_is_told_to_all_and_restores_all(void **state)
 
 static void the_death_of_a_participant_rolls_the_unit_back(void **state)
 {
-	stage *stage = *state;
+	test_stage *stage = *state;
 	commit_note(stage);
 	actor_expect(&stage->a, "ok", "set n title changed");
 	actor_expect(&stage->a, "ok", "flush");
@@ -302,7 +302,7 @@ static void the_death_of_a_participant_rolls_the_unit_back(void **state)
 
 static void a_session_can_keep_what_the_dead_had_published(void **state)
 {
-	stage *stage = *state;
+	test_stage *stage = *state;
 	actor_expect(&stage->a, "ok", "close");
 	actor_expect(&stage->a, "ok", "join other keep anna");
 	actor_expect(&stage->b, "ok", "close");
@@ -322,8 +322,8 @@ static void a_session_can_keep_what_the_dead_had_published(void **state)
 
 static void no_transaction_is_open_while_the_unit_waits(void **state)
 {
-	stage *stage = *state;
-	actor  other;
+	test_stage *stage = *state;
+	test_actor other;
 	char   url[SUPPORT_PATH_SIZE + 16];
 	commit_note(stage);
 	actor_expect(&stage->a, "ok", "set n title changed");
@@ -343,7 +343,7 @@ static void no_transaction_is_open_while_the_unit_waits(void **state)
 
 static void a_failed_commit_leaves_the_unit_for_mending(void **state)
 {
-	stage *stage = *state;
+	test_stage *stage = *state;
 	commit_note(stage);
 	actor_expect(&stage->a, "ok", "note m good");
 	actor_expect(&stage->a, "ok", "flush");
@@ -362,8 +362,8 @@ static void a_failed_commit_leaves_the_unit_for_mending(void **state)
 
 static void who_joins_late_sees_what_is_pending(void **state)
 {
-	stage *stage = *state;
-	actor  late;
+	test_stage *stage = *state;
+	test_actor late;
 	commit_note(stage);
 	actor_expect(&stage->a, "ok", "set n title changed");
 	actor_expect(&stage->a, "ok", "note m second");
@@ -378,8 +378,8 @@ static void who_joins_late_sees_what_is_pending(void **state)
 
 static void a_change_committed_by_another_session_makes_the_commit_stale(void **state)
 {
-	stage *stage = *state;
-	actor  other;
+	test_stage *stage = *state;
+	test_actor other;
 	commit_note(stage);
 	actor_expect(&stage->a, "ok", "set n title changed");
 	actor_expect(&stage->a, "ok", "flush");
