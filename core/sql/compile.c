@@ -403,6 +403,7 @@ void ormd_sql_select_by(const ormd_dialect *dialect, const orm_mapper *mapper, c
 	compiler c = {.dialect = dialect, .out = out};
 
 	assert(n_columns > 0 && n_rows > 0);
+	assert(n_columns == 1 || n_rows <= ORMD_MAX_COMPOSITE_ROWS);
 	put(&c, "SELECT ");
 	put_columns(&c, mapper, NULL, 0);
 	put(&c, " FROM ");

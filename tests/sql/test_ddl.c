@@ -568,8 +568,8 @@ static void the_engine_takes_the_largest_statements(void **state)
 
 	/* rows by key: both kinds */
 	orm_buffer_init(&sql);
-	ormd_sql_select_by(&ormd_dialect_sqlite, line, key, 2, 8192, true, &sql);
-	prepare(db, sql.data, 16384);
+	ormd_sql_select_by(&ormd_dialect_sqlite, line, key, 2, ORMD_MAX_COMPOSITE_ROWS, true, &sql);
+	prepare(db, sql.data, 2 * ORMD_MAX_COMPOSITE_ROWS);
 	orm_buffer_reset(&sql);
 	ormd_sql_select_by(&ormd_dialect_sqlite, line, id, 1, 32766, true, &sql);
 	prepare(db, sql.data, 32766);
