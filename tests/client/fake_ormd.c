@@ -95,6 +95,8 @@ int main(int argc, char **argv)
 		perror(address);
 		return 1;
 	}
+	const int owner_fd = owner ? pidfd_open(atoi(owner), 0) : -1; /* while it waits for us */
+
 	if (lock_fd && orm_discovery_announce(atoi(lock_fd), address, &error) != ORM_OK)
 		return 1;
 	if (dies) {
@@ -106,10 +108,8 @@ int main(int argc, char **argv)
 	if (dies)
 		return 1;
 
-	struct pollfd events[] = {{.fd = listener, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+	struct pollfd events[] = {{.fd = listener, .events = POLLIN}, {.fd = owner_fd, .events = POLLIN}};
 
-	if (owner)
-		events[1].fd = pidfd_open(atoi(owner), 0);
 	while (poll(events, 2, -1) >= 0 && !(events[1].revents & POLLIN))
 		close(accept(listener, NULL, NULL));
 	unlink(name.sun_path);
