@@ -16,14 +16,14 @@ static uint32_t author_of(const ormd_session *session, const ormd_object *object
 	if (!change)
 		return 0;
 	if (column && ormd_change_mark(change, column->number).revision > 0)
-		return ormd_change_mark(change, column->number).author;
+		return ormd_mark_author(ormd_change_mark(change, column->number));
 	if (object->state == ORMD_STATE_DELETED)
-		return change->event.author;
+		return ormd_mark_author(change->event);
 	for (uint16_t i = 0; i < mapper->n_columns; i++) {
 		if (ormd_change_mark(change, i).revision > latest.revision)
 			latest = ormd_change_mark(change, i);
 	}
-	return latest.author;
+	return ormd_mark_author(latest);
 }
 
 /* " (published by \"desk\")" in a shared session, where it may have been another. */
