@@ -296,11 +296,19 @@ void ormd_database_give_reader(ormd_database *database, ormd_connection *connect
 	if (!connection)
 		return;
 	database->driver->rollback(connection);
+
+	const bool keep = database->is_private || !database->driver->in_transaction(connection);
+
+	if (!keep)
+		database->driver->close(connection);
 	pthread_mutex_lock(&database->lock);
 	if (database->is_private) {
 		ormd_database_give_lead(database);
 	} else {
-		database->idle_readers[database->n_idle_readers++] = connection;
+		if (keep)
+			database->idle_readers[database->n_idle_readers++] = connection;
+		else
+			database->n_open_readers--;
 		pthread_cond_signal(&database->reader_came_back);
 		pthread_cond_broadcast(&database->idle);
 	}

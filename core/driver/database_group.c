@@ -36,13 +36,34 @@ static void finish(job_group *group, ormd_job *job, orm_status status)
 	ormd_job_list_append(&group->told, job);
 }
 
+static void close_writer(ormd_database *database)
+{
+	if (database->is_private) /* which would take all data with it */
+		return;
+	database->driver->close(database->writer);
+	database->writer = NULL; /* the next transaction opens it again */
+	pthread_mutex_lock(&database->lock);
+	ormd_database_forget_keys(database);
+	pthread_mutex_unlock(&database->lock);
+}
+
+static void roll_back(job_group *group)
+{
+	ormd_database *database = group->database;
+
+	database->driver->rollback(database->writer);
+	if (database->driver->in_transaction(database->writer))
+		close_writer(database); /* which no transaction survives */
+	group->is_open = false;
+}
+
 /* The transaction is over and what was written in it is gone. */
 static void lose(job_group *group)
 {
 	const int64_t deadline_us = orm_deadline_in_ms(group->database->wait_ms);
 
-	group->database->driver->rollback(group->database->writer);
-	group->is_open = false;
+	if (group->is_open)
+		roll_back(group);
 	group->n_written = 0;
 	for (ormd_job *job; (job = ormd_job_list_take(&group->written));) {
 		if (job->deadline_us < deadline_us) /* it had got its turn in time */
@@ -157,14 +178,15 @@ static void commit(job_group *group)
 
 	if (group->n_written == 0) {
 		if (group->is_open)
-			database->driver->rollback(database->writer);
-		group->is_open = false;
+			roll_back(group);
 		return;
 	}
 	orm_crash_point("before-commit");
 	status = database->driver->commit(database->writer, &error);
 	orm_crash_point("after-commit");
 	group->is_open = false;
+	if (status != ORM_OK)
+		roll_back(group);
 	if (status != ORM_OK && status != ORM_EUNKNOWN && group->n_written > 1) {
 		lose(group);
 		return;
@@ -173,11 +195,8 @@ static void commit(job_group *group)
 	if (status == ORM_EUNKNOWN) {
 		/* What this connection believes of the log is not to be trusted any more. */
 		ormd_database_log(database, LOG_ERR, "%s: %s", database->url, error.message);
-		database->driver->close(database->writer);
-		database->writer = NULL;
-		pthread_mutex_lock(&database->lock);
-		ormd_database_forget_keys(database);
-		pthread_mutex_unlock(&database->lock);
+		if (database->writer)
+			close_writer(database);
 	}
 }
 

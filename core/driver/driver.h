@@ -49,7 +49,7 @@ struct ormd_driver {
 	   After a failed commit the transaction is over. ORM_ETIMEOUT from begin: somebody else holds the lock; ask again if there is time */
 	orm_status (*begin)(ormd_connection *connection, orm_error *error);
 	orm_status (*commit)(ormd_connection *connection, orm_error *error); /* ORM_EUNKNOWN: may or may not have happened */
-	void (*rollback)(ormd_connection *connection); /* no-op without a transaction */
+	void (*rollback)(ormd_connection *connection); /* no-op without a transaction; if one is left after it, close the connection */
 	bool (*in_transaction)(ormd_connection *connection); /* as the engine says, since some errors end it silently */
 	/* must: nested, by level 1, 2, ...: savepoint opens, release keeps, rollback_to undoes and ends it */
 	orm_status (*savepoint)(ormd_connection *connection, unsigned level, orm_error *error);

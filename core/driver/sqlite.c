@@ -114,6 +114,8 @@ static orm_status set_up(sqlite_connection *connection, bool in_memory, orm_erro
 		status = ormd_sqlite_execute(connection, "PRAGMA page_size", &connection->page_size, error);
 	if (status == ORM_OK)
 		status = ormd_sqlite_execute(connection, "PRAGMA data_version", &connection->data_version, error);
+	if (status == ORM_OK && !(connection->rollback = ormd_sqlite_take(connection, "ROLLBACK", error)))
+		status = error->code;
 	if (status == ORM_OK)
 		sqlite3_wal_hook(connection->handle, note_log,
 				 connection); /* takes the place of the automatic checkpoint */
@@ -126,6 +128,7 @@ static void close_connection(ormd_connection *base)
 
 	if (!connection)
 		return;
+	ormd_sqlite_give(connection, connection->rollback);
 	ormd_sqlite_statements_fini(connection);
 	sqlite3_close(connection->handle);
 	free(connection);
@@ -197,9 +200,14 @@ static orm_status begin(ormd_connection *base, orm_error *error)
 
 static void rollback(ormd_connection *base)
 {
-	/* Its only failure is that a failed statement has ended the transaction already. */
-	if (in_transaction(base))
-		ormd_sqlite_execute(sqlite_of(base), "ROLLBACK", NULL, NULL);
+	sqlite_connection *connection = sqlite_of(base);
+
+	/* Prepared beforehand, because it is wanted most when memory is short. Its only other failure is that a failed
+	 * statement has ended the transaction already. */
+	if (!in_transaction(base))
+		return;
+	sqlite3_step(connection->rollback->handle);
+	sqlite3_reset(connection->rollback->handle);
 }
 
 static orm_status commit(ormd_connection *base, orm_error *error)

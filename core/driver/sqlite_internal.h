@@ -33,6 +33,7 @@ typedef struct sqlite_connection {
 	ormd_connection base;
 	sqlite3 *handle;
 	sqlite_statement_cache statements;
+	sqlite_statement *rollback; /* taken for good */
 	bool read_only;
 	int busy_timeout_ms;
 	int64_t page_size;
