@@ -375,17 +375,9 @@ void ormd_sql_delete(const ormd_dialect *dialect, const orm_mapper *mapper, orm_
 	put_where_this_row(&c, mapper);
 }
 
-/* Rows of a composite key: a = ? AND b = ? each. Halved for the same reason as put_roots. */
+/* Rows of a composite key: a = ? AND b = ? each. */
 static void put_rows(compiler *c, const orm_mapper *mapper, const uint16_t *columns, size_t n_columns, size_t n_rows)
 {
-	if (n_rows > LONGEST_CHAIN) {
-		put(c, "(");
-		put_rows(c, mapper, columns, n_columns, n_rows / 2);
-		put(c, ") OR (");
-		put_rows(c, mapper, columns, n_columns, n_rows - n_rows / 2);
-		put(c, ")");
-		return;
-	}
 	for (size_t row = 0; row < n_rows; row++) {
 		put(c, row == 0 ? "(" : " OR (");
 		for (size_t i = 0; i < n_columns; i++) {
