@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "server/ormctl.h"
 
-#define LOCAL_CONNECT_MS 500 /* a socket on this machine has somebody listening, or it has not */
+#define LOCAL_CONNECT_MS 5000 /* enough for a server that has to listen anew; a leftover socket is given up then */
 
 int ormctl_fail(int code, const char *format, ...)
 {
@@ -60,6 +63,9 @@ static int find_server(ormctl *ctl)
 		return ormctl_fail(status == ORM_EPERM ? EX_NOPERM : EX_UNAVAILABLE, "%s", error.message);
 	if (status == ORM_ENOTFOUND || (!owner.pid && !owner.address[0]))
 		return ormctl_fail(EX_UNAVAILABLE, "nobody serves %s", ctl->database);
+	if (owner.pid && kill((pid_t)owner.pid, 0) != 0 && errno == ESRCH)
+		return ormctl_fail(EX_UNAVAILABLE, "nobody serves %s: its last server, process %ld, has died",
+				   ctl->database, owner.pid);
 	if (!owner.address[0])
 		return ormctl_fail(EX_UNAVAILABLE,
 				   "the server of %s, process %ld, does not answer yet, or has ended before it did",
@@ -92,6 +98,11 @@ int ormctl_open(ormctl *ctl)
 					   ctl->found);
 		options.tls = &tls;
 	}
+	/* A channel tries again and again, in case the server comes. We look at what is there: without a socket we say
+	 * so at once. */
+	if (strncmp(ctl->found, "ipc://", 6) == 0 && access(ctl->found + 6, F_OK) != 0)
+		return ormctl_fail(errno == EACCES ? EX_NOPERM : EX_UNAVAILABLE, "cannot connect to %s: %s", ctl->found,
+				   strerror(errno));
 	if (strncmp(ctl->found, "ipc://", 6) == 0 && options.connect_timeout_ms > LOCAL_CONNECT_MS)
 		options.connect_timeout_ms = LOCAL_CONNECT_MS;
 	ctl->channel = rpc_channel_open(ctl->found, &options, &status);

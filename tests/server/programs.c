@@ -29,7 +29,8 @@ program_result run_program(const char *dir, const char *program, const char *con
 		argv[i + 1] = args[i];
 	}
 	unlink(support_join(path, dir, "output"));
-	status = support_run(&(support_command){.argv = argv, .stdout_path = path, .stderr_path = path}, SUPPORT_PATIENCE_MS);
+	status = support_run(&(support_command){.argv = argv, .stdout_path = path, .stderr_path = path},
+			     SUPPORT_PATIENCE_MS);
 	if (status == -1)
 		fail_msg("%s did not end, or did not start", program);
 	result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

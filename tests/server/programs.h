@@ -6,13 +6,14 @@
 #include "support/tempdir.h"
 
 typedef struct program_result {
-	int   code;    /* exit status; 128 + n for signal n */
-	char *output;  /* standard output and error, as they came; owned */
+	int code;     /* exit status; 128 + n for signal n */
+	char *output; /* standard output and error, as they came; owned */
 } program_result;
 
-/* Run `program` (a path) with these arguments (after argv[0], ending with NULL); output goes through a file in `dir`. Fails the test if it does not end. */
+/* Run `program` (a path) with these arguments (after argv[0], ending with NULL); output goes through a file in `dir`.
+ * Fails the test if it does not end. */
 program_result run_program(const char *dir, const char *program, const char *const *args);
-void           program_result_fini(program_result *result);
+void program_result_fini(program_result *result);
 
 /* Of the programs under test; exits if the environment does not name them. */
 const char *ormd_path(void);

@@ -232,7 +232,8 @@ static void tls_needs_certificates(void **state)
 {
 	(void)state;
 	ormd_config_set(&config, "database", "sqlite:///x.db", ORMD_FROM_ARGUMENTS, &error);
-	assert_int_equal(ormd_config_set(&config, "listen", "tls+tcp://0.0.0.0:7000", ORMD_FROM_ARGUMENTS, &error), ORM_OK);
+	assert_int_equal(ormd_config_set(&config, "listen", "tls+tcp://0.0.0.0:7000", ORMD_FROM_ARGUMENTS, &error),
+			 ORM_OK);
 	assert_int_equal(ormd_config_check(&config, &error), ORM_EINVAL);
 	assert_message_has("tls-ca-file");
 	ormd_config_set(&config, "tls-ca-file", "/ca.pem", ORMD_FROM_ARGUMENTS, &error);

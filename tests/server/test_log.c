@@ -72,7 +72,8 @@ static void a_line_has_time_level_and_process(void **state)
 	open_log(LOG_DEBUG);
 	ormd_log(LOG_INFO, "serving %s", "sqlite:///shop.db");
 	snprintf(pattern, sizeof pattern,
-		 "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z INFO  ormd\\[%ld\\]: serving sqlite:///shop\\.db\n$",
+		 "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z INFO  ormd\\[%ld\\]: serving "
+		 "sqlite:///shop\\.db\n$",
 		 (long)getpid());
 	assert_log(path, pattern);
 }
@@ -85,7 +86,8 @@ static void levels_have_names(void **state)
 	ormd_log(LOG_WARNING, "b");
 	ormd_log(LOG_ERR, "c");
 	ormd_log_message(LOG_CRIT, "d", NULL);
-	assert_log(path, "^[^\n]*DEBUG ormd[^\n]*: a\n[^\n]*WARN  ormd[^\n]*: b\n[^\n]*ERROR ormd[^\n]*: c\n[^\n]*ERROR ormd[^\n]*: d\n$");
+	assert_log(path, "^[^\n]*DEBUG ormd[^\n]*: a\n[^\n]*WARN  ormd[^\n]*: b\n[^\n]*ERROR ormd[^\n]*: "
+			 "c\n[^\n]*ERROR ormd[^\n]*: d\n$");
 }
 
 static void what_is_below_the_level_is_left_out(void **state)

@@ -20,7 +20,8 @@ static char path[SUPPORT_PATH_SIZE];
 /* What a test prints goes to a file. */
 static void catch_output(void)
 {
-	const int fd = open(support_join(path, support_tempdir(), "out"), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	const int fd =
+		open(support_join(path, support_tempdir(), "out"), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
 	assert_true(fd >= 0);
 	fflush(stdout);
@@ -68,8 +69,8 @@ static void times_are_short(void **state)
 	static const struct {
 		uint64_t milliseconds;
 		const char *text;
-	} cases[] = {{0, "0ms"}, {999, "999ms"}, {1000, "1.0s"}, {59999, "59.9s"}, {60000, "1m00s"},
-		     {3599999, "59m59s"}, {3600000, "1h00m"}, {86400000, "1d00h"}};
+	} cases[] = {{0, "0ms"},       {999, "999ms"},      {1000, "1.0s"},     {59999, "59.9s"},
+		     {60000, "1m00s"}, {3599999, "59m59s"}, {3600000, "1h00m"}, {86400000, "1d00h"}};
 	char text[ORMCTL_TEXT_SIZE];
 
 	(void)state;

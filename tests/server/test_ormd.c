@@ -11,14 +11,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <sqlite3.h>
+
 #include "base/discovery.h"
+#include "client.h"
 #include "programs.h"
+#include "proto/rpc.pb-c.h"
 #include "support/eventually.h"
 #include "support/server.h"
 
@@ -26,6 +28,7 @@ static const char *dir;
 static char url[SUPPORT_PATH_SIZE];
 static char file[SUPPORT_PATH_SIZE];
 static support_ormd ormd;
+static client program;
 
 static int set_up(void **state)
 {
@@ -40,6 +43,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	(void)state;
+	client_fini(&program);
 	support_process_fini(&ormd.process);
 	support_tempdir_remove(dir);
 	return 0;
@@ -59,20 +63,19 @@ static void assert_refused(const char *const *args, int code, const char *part)
 	program_result_fini(&result);
 }
 
-/* Does somebody accept connections there? */
-static bool answers(const char *address)
+/* A whole call, rather than a connection that is closed again: that is what a client does. */
+static void assert_answers(const char *address)
 {
-	struct sockaddr_un name = {.sun_family = AF_UNIX};
-	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	client c;
 
-	assert_true(fd >= 0);
-	assert_memory_equal(address, "ipc://", 6);
-	snprintf(name.sun_path, sizeof name.sun_path, "%s", address + 6);
+	client_connect(&c, address);
+	client_declare_models(&c);
+	client_fini(&c);
+}
 
-	const bool connected = connect(fd, (const struct sockaddr *)&name, sizeof name) == 0;
-
-	close(fd);
-	return connected;
+static bool has_socket(const char *address)
+{
+	return access(address + strlen("ipc://"), F_OK) == 0;
 }
 
 static int wait_for_exit(support_process *process)
@@ -169,7 +172,8 @@ static void a_configuration_file_is_enough(void **state)
 	char log[SUPPORT_PATH_SIZE];
 
 	(void)state;
-	snprintf(text, sizeof text, "log-file = %s\nlog-level = debug\ndrain-timeout = 1s\n", support_join(log, dir, "own.log"));
+	snprintf(text, sizeof text, "log-file = %s\nlog-level = debug\ndrain-timeout = 1s\n",
+		 support_join(log, dir, "own.log"));
 	support_write_file(support_join(path, dir, "ormd.conf"), text, strlen(text));
 	support_ormd_start(&ormd, dir, url, (const char *const[]){"-c", path, NULL}, NULL);
 	assert_int_equal(support_ormd_stop(&ormd), 0);
@@ -188,9 +192,9 @@ static void it_answers_when_it_says_so(void **state)
 {
 	(void)state;
 	support_ormd_start(&ormd, dir, url, NULL, NULL);
-	assert_true(answers(ormd.address));
+	assert_answers(ormd.address);
 	assert_int_equal(support_ormd_stop(&ormd), 0);
-	assert_false(answers(ormd.address));
+	assert_false(has_socket(ormd.address));
 }
 
 static void its_socket_has_the_mode_that_was_asked_for(void **state)
@@ -212,8 +216,8 @@ static void it_serves_several_addresses(void **state)
 	snprintf(second, sizeof second, "ipc://%s/2.sock", dir);
 	support_ormd_start(&ormd, dir, url, (const char *const[]){"--listen", first, "--listen", second, NULL}, NULL);
 	assert_string_equal(ormd.address, first);
-	assert_true(answers(first));
-	assert_true(answers(second));
+	assert_answers(first);
+	assert_answers(second);
 	assert_int_equal(support_ormd_stop(&ormd), 0);
 }
 
@@ -255,7 +259,7 @@ static void without_an_address_it_has_one_of_its_own(void **state)
 	close(ready[0]);
 	snprintf(expected, sizeof expected, "ipc://%s/ormd/", dir);
 	assert_memory_equal(line, expected, strlen(expected));
-	assert_true(answers(line));
+	assert_answers(line);
 	assert_int_equal(orm_discovery_lock_path(url, lock, &error), ORM_OK);
 	assert_int_equal(orm_discovery_read(lock, &owner, &error), ORM_OK);
 	assert_string_equal(owner.address, line);
@@ -272,7 +276,7 @@ static void a_second_server_of_the_file_is_refused(void **state)
 	snprintf(other, sizeof other, "ipc://%s/other.sock", dir);
 	assert_refused((const char *const[]){"-d", url, "-l", other, NULL}, 69, pid);
 	assert_refused((const char *const[]){"-d", url, "-l", other, NULL}, 69, ormd.address);
-	assert_true(answers(ormd.address));
+	assert_answers(ormd.address);
 	assert_int_equal(support_ormd_stop(&ormd), 0);
 }
 
@@ -286,7 +290,7 @@ static void a_second_server_at_the_address_is_refused(void **state)
 	snprintf(pid, sizeof pid, "%ld", (long)ormd.process.pid);
 	snprintf(other, sizeof other, "sqlite:///%s/other.db", dir);
 	assert_refused((const char *const[]){"-d", other, "-l", ormd.address, NULL}, 69, pid);
-	assert_true(answers(ormd.address));
+	assert_answers(ormd.address);
 	assert_int_equal(support_ormd_stop(&ormd), 0);
 }
 
@@ -295,9 +299,9 @@ static void what_a_killed_server_left_is_no_obstacle(void **state)
 	(void)state;
 	support_ormd_start(&ormd, dir, url, NULL, NULL);
 	support_ormd_kill(&ormd);
-	assert_int_equal(access(ormd.address + strlen("ipc://"), F_OK), 0);
+	assert_true(has_socket(ormd.address));
 	support_ormd_start(&ormd, dir, url, NULL, NULL);
-	assert_true(answers(ormd.address));
+	assert_answers(ormd.address);
 	assert_int_equal(support_ormd_stop(&ormd), 0);
 }
 
@@ -345,7 +349,7 @@ static void a_database_in_memory_needs_no_lock(void **state)
 {
 	(void)state;
 	support_ormd_start(&ormd, dir, "sqlite:///:memory:", NULL, NULL);
-	assert_true(answers(ormd.address));
+	assert_answers(ormd.address);
 	assert_int_equal(support_ormd_stop(&ormd), 0);
 }
 
@@ -367,12 +371,75 @@ static void a_signal_ends_it_cleanly(void **state)
 	}
 }
 
+/* Drain waits for calls that run; one that waits for others' changes is answered instead. */
+static void a_waiting_call_does_not_hold_up_the_end(void **state)
+{
+	Ormd__V1__At at;
+	Ormd__V1__WaitRequest wait = ORMD__V1__WAIT_REQUEST__INIT;
+
+	(void)state;
+	support_ormd_start(&ormd, dir, url, (const char *const[]){"--drain-timeout", "1h", NULL}, NULL);
+	client_connect(&program, ormd.address);
+	client_declare_models(&program);
+	client_create_tables(&program);
+	client_open_session(&program, "order", "one");
+	client_add_user(&program, "Alice");
+	client_at(&program, &at);
+	wait.at = &at;
+	wait.has_timeout_ms = true;
+	wait.timeout_ms = 10 * SUPPORT_PATIENCE_MS;
+	client_send(&program, &ormd__v1__session__descriptor, "Wait", &wait.base);
+	assert_int_equal(support_ormd_stop(&ormd), 0);
+}
+
+/* A call that cannot end, because somebody else has locked the database, is waited for; but not after a second signal.
+ */
+static void a_second_signal_ends_it_at_once(void **state)
+{
+	Ormd__V1__SchemaRequest request = ORMD__V1__SCHEMA_REQUEST__INIT;
+	Ormd__Rpc__V1__HealthCheckRequest health = ORMD__RPC__V1__HEALTH_CHECK_REQUEST__INIT;
+	sqlite3 *database = NULL;
+
+	(void)state;
+	support_ormd_start(&ormd, dir, url, (const char *const[]){"--drain-timeout", "1h", "--wait", "1h", NULL}, NULL);
+	client_connect(&program, ormd.address);
+	client_declare_models(&program);
+	assert_int_equal(sqlite3_open(file, &database), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(database, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	request.has_registry = true;
+	request.registry = program.registry;
+	client_send(&program, &ormd__v1__database__descriptor, "CreateAll", &request.base);
+	/* Health is answered at once, out of order: then the call before it has come in. */
+	client_call(&program, &ormd__rpc__v1__health__descriptor, "Check", &health.base);
+	assert_true(support_process_signal(&ormd.process, SIGTERM));
+	assert_true(support_eventually(log_has_it, "ending: SIGTERM", SUPPORT_PATIENCE_MS));
+	assert_true(support_process_signal(&ormd.process, SIGTERM));
+	assert_int_equal(wait_for_exit(&ormd.process), 75);
+	assert_true(log_has("second signal"));
+	sqlite3_close(database);
+}
+
 static void an_idle_server_ends(void **state)
 {
 	(void)state;
 	support_ormd_start(&ormd, dir, url, (const char *const[]){"--idle-timeout", "50ms", NULL}, NULL);
 	assert_int_equal(wait_for_exit(&ormd.process), 0);
 	assert_true(log_has("ending: no client"));
+}
+
+/* As long as the client is there, later looks at the clock find no end to come. */
+static void a_client_keeps_it_from_idling(void **state)
+{
+	int status;
+
+	(void)state;
+	support_ormd_start(&ormd, dir, url, (const char *const[]){"--idle-timeout", "300ms", NULL}, NULL);
+	client_connect(&program, ormd.address);
+	client_declare_models(&program);
+	assert_false(support_process_wait(&ormd.process, 900, &status));
+	client_declare_models(&program);
+	client_fini(&program);
+	assert_int_equal(wait_for_exit(&ormd.process), 0);
 }
 
 static void it_ends_with_a_process(void **state)
@@ -385,7 +452,7 @@ static void it_ends_with_a_process(void **state)
 	assert_true(support_process_start(&other, &(support_command){.argv = cat, .pipe_stdin = true}));
 	snprintf(pid, sizeof pid, "%ld", (long)other.pid);
 	support_ormd_start(&ormd, dir, "sqlite:///:memory:", (const char *const[]){"--exit-with", pid, NULL}, NULL);
-	assert_true(answers(ormd.address));
+	assert_answers(ormd.address);
 	support_process_fini(&other);
 	assert_int_equal(wait_for_exit(&ormd.process), 0);
 	assert_true(log_has("has ended"));
@@ -402,7 +469,7 @@ static void sighup_opens_the_log_anew(void **state)
 	assert_true(support_process_signal(&ormd.process, SIGHUP));
 	snprintf(ormd.log_path, sizeof ormd.log_path, "%s", log);
 	assert_true(support_eventually(log_has_it, "opened anew", SUPPORT_PATIENCE_MS));
-	assert_true(answers(ormd.address));
+	assert_answers(ormd.address);
 	assert_int_equal(support_ormd_stop(&ormd), 0);
 	assert_true(log_has("ending: SIGTERM"));
 }
@@ -431,7 +498,10 @@ int main(void)
 		TEST(a_descriptor_that_is_not_the_lock_is_refused),
 		TEST(a_database_in_memory_needs_no_lock),
 		TEST(a_signal_ends_it_cleanly),
+		TEST(a_waiting_call_does_not_hold_up_the_end),
+		TEST(a_second_signal_ends_it_at_once),
 		TEST(an_idle_server_ends),
+		TEST(a_client_keeps_it_from_idling),
 		TEST(it_ends_with_a_process),
 		TEST(sighup_opens_the_log_anew),
 	};

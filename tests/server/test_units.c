@@ -38,10 +38,24 @@ static void assert_refused(parse_function *parse, const char *const *texts)
 
 static void durations_have_units(void **state)
 {
-	static const good cases[] = {{"0", 0}, {"0s", 0}, {"1ms", 1}, {"500ms", 500}, {"30s", 30000},
+	static const good cases[] = {{"0", 0},       {"0s", 0},       {"1ms", 1},     {"500ms", 500}, {"30s", 30000},
 				     {"5m", 300000}, {"2h", 7200000}, {"007s", 7000}, {NULL, 0}};
-	static const char *const wrong[] = {"", "s", "5", "-1s", "+1s", " 1s", "1 s", "1s ", "1.5s", "1min", "1S", "1d",
-					    "0x1s", "99999999999999999999s", "9223372036854775807h", NULL};
+	static const char *const wrong[] = {"",
+					    "s",
+					    "5",
+					    "-1s",
+					    "+1s",
+					    " 1s",
+					    "1 s",
+					    "1s ",
+					    "1.5s",
+					    "1min",
+					    "1S",
+					    "1d",
+					    "0x1s",
+					    "99999999999999999999s",
+					    "9223372036854775807h",
+					    NULL};
 
 	(void)state;
 	assert_parsed(ormd_parse_duration, cases);
@@ -50,10 +64,12 @@ static void durations_have_units(void **state)
 
 static void sizes_may_have_units(void **state)
 {
-	static const good cases[] = {{"0", 0}, {"4096", 4096}, {"12B", 12}, {"64KiB", 65536}, {"16MiB", 16777216},
-				     {"3GiB", INT64_C(3221225472)}, {NULL, 0}};
-	static const char *const wrong[] = {"", "KiB", "1K", "1kb", "1KB", "1 KiB", "-1", "1.5MiB", "9223372036854775808",
-					    "9007199254740992GiB", NULL};
+	static const good cases[] = {{"0", 0},         {"4096", 4096},      {"12B", 12},
+				     {"64KiB", 65536}, {"16MiB", 16777216}, {"3GiB", INT64_C(3221225472)},
+				     {NULL, 0}};
+	static const char *const wrong[] = {
+		"",  "KiB", "1K", "1kb", "1KB", "1 KiB", "-1", "1.5MiB", "9223372036854775808", "9007199254740992GiB",
+		NULL};
 
 	(void)state;
 	assert_parsed(ormd_parse_size, cases);
