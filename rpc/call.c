@@ -301,6 +301,9 @@ void rpc_call_fail_with(rpc_call *call, const rpc_status *status)
 {
 	assert(status->code != RPC_OK);
 	rpc_code code = status->code;
+	if (code == RPC_CANCELLED && call->deadline != ORM_NO_DEADLINE && !atomic_load(&call->cancelled) &&
+	    orm_clock_us() >= call->deadline)
+		code = RPC_DEADLINE_EXCEEDED; /* which is what rpc_call_cancelled meant */
 	nng_msg *message = rpc_reply_message(call->server, &call->frame, &code, call->flags | RPC_FLAG_LAST,
 	                                     call->reply_metadata, call->n_reply_metadata, status, NULL);
 	rpc_call_end(call, code, message);

@@ -181,7 +181,7 @@ static void serve_ordered(rpc_call *call, rpc_slot *slot, uint64_t fingerprint)
 	rpc_call        *due = NULL;
 	nng_msg         *refusal = NULL;
 
-	bool full = atomic_load(&call->conn->in_flight) > server->limits.max_in_flight;
+	bool full = rpc_conn_full(call->conn, &server->limits);
 	bool draining = atomic_load(&server->draining);
 
 	call->in_lane = true;
@@ -284,7 +284,7 @@ static void serve_unordered(rpc_call *call, uint64_t fingerprint)
 	rpc_slot   *slot = call->slot;
 	rpc_call   *due = NULL, *acked = NULL;
 	bool        cancelled = false;
-	bool        full = atomic_load(&call->conn->in_flight) > server->limits.max_in_flight;
+	bool        full = rpc_conn_full(call->conn, &server->limits);
 	bool        draining = atomic_load(&server->draining) && !(call->entry && call->entry->always);
 
 	if (client) {

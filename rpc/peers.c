@@ -209,6 +209,11 @@ void rpc_conn_unref(rpc_conn *conn)
 	free(conn);
 }
 
+bool rpc_conn_full(const rpc_conn *conn, const rpc_limits *limits)
+{
+	return atomic_load(&conn->in_flight) > limits->max_in_flight || atomic_load(&conn->queued) > limits->max_message;
+}
+
 bool rpc_conn_gone(const rpc_conn *conn, int64_t now, int64_t grace_ms)
 {
 	if (atomic_load_explicit(&conn->process_gone, memory_order_relaxed))

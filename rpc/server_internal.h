@@ -64,6 +64,8 @@ struct rpc_slot {
 	nng_ctx     ctx;
 	nng_aio    *receive, *send;
 	rpc_conn   *conn;  /* of the request being answered; a reference */
+	bool        counted; /* in conn->in_flight */
+	size_t      queued;  /* in conn->queued */
 	rpc_frame   asked; /* the request's header, for the reply's */
 	rpc_slot   *next;  /* all slots */
 	rpc_slot   *next_sending;
@@ -94,6 +96,7 @@ struct rpc_conn {
 	int                  pidfd;     /* -1: none */
 	_Atomic(rpc_client *) client;   /* set once, by the first frame with a client id; a reference */
 	atomic_uint          in_flight; /* slots at work for it */
+	atomic_size_t        queued;    /* bytes of replies that wait for earlier ones to be read */
 	atomic_ullong        n_sent;    /* replies handed to the pipe */
 	atomic_llong         closed_at; /* 0: open; else when the pipe closed */
 	atomic_bool          process_gone, said_bye;
@@ -140,6 +143,7 @@ rpc_client *rpc_peers_bind(rpc_server *server, rpc_conn *conn, const uint8_t *id
 void        rpc_peers_sweep(rpc_server *server, int64_t now); /* forget clients; leases of streams and held calls */
 void        rpc_peers_close_streams(rpc_server *server); /* when nothing comes in any more */
 void        rpc_conn_unref(rpc_conn *conn);
+bool        rpc_conn_full(const rpc_conn *conn, const rpc_limits *limits); /* takes no further request now */
 bool        rpc_conn_gone(const rpc_conn *conn, int64_t now, int64_t grace_ms);
 void        rpc_client_ref(rpc_client *client);
 void        rpc_client_unref(rpc_client *client);

@@ -17,6 +17,7 @@
 
 static void  receive(rpc_slot *slot);
 static void  received(void *arg);
+static void  stop_counting(rpc_slot *slot);
 static void  release(rpc_slot *slot);
 static void  sent(rpc_slot *slot);
 static void *wait_for_replies(void *arg);
@@ -167,6 +168,8 @@ void rpc_slot_send(rpc_slot *slot, nng_msg *reply)
 	atomic_fetch_add_explicit(&slot->conn->n_sent, 1, memory_order_relaxed);
 	nng_aio_set_timeout(slot->send, (nng_duration)server->limits.reply_timeout_ms);
 	nng_aio_set_msg(slot->send, reply);
+	stop_counting(slot); /* before the client can see the reply and send the next request */
+	size_t size = nng_msg_len(reply);
 	nng_ctx_send(slot->ctx, slot->send);
 	if (!nng_aio_get_msg(slot->send)) { /* the pipe has taken it, or has gone */
 		nng_aio_wait(slot->send);
@@ -174,6 +177,8 @@ void rpc_slot_send(rpc_slot *slot, nng_msg *reply)
 		receive(slot);
 		return;
 	}
+	slot->queued = size; /* the pipe has another reply to send first: bounded, as its client may not be reading */
+	atomic_fetch_add(&slot->conn->queued, size);
 	slot->next_sending = NULL;
 	pthread_mutex_lock(&server->slots_lock);
 	if (server->last_sending)
@@ -243,16 +248,27 @@ static void received(void *arg)
 		return;
 	}
 	slot->conn = conn;
+	slot->counted = true;
 	atomic_fetch_add(&conn->in_flight, 1);
 	atomic_fetch_add_explicit(&server->bytes_in, nng_msg_len(message), memory_order_relaxed);
 	rpc_dispatch(server, slot, conn, message);
 }
 
+static void stop_counting(rpc_slot *slot)
+{
+	if (slot->counted)
+		atomic_fetch_sub(&slot->conn->in_flight, 1);
+	slot->counted = false;
+}
+
 static void release(rpc_slot *slot)
 {
 	rpc_conn *conn = slot->conn;
+	stop_counting(slot);
+	if (slot->queued)
+		atomic_fetch_sub(&conn->queued, slot->queued);
+	slot->queued = 0;
 	slot->conn = NULL;
-	atomic_fetch_sub(&conn->in_flight, 1);
 	rpc_conn_unref(conn);
 }
 

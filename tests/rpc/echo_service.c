@@ -26,7 +26,7 @@ struct echo_service {
 	uint32_t        last[MAX_CALLERS];
 	uint64_t        n_effects, n_doubled, out_of_order;
 	parked          waiting; /* ring */
-	atomic_ullong   n_cancelled, n_closed, n_connected, n_disconnected, n_exited, n_pulled;
+	atomic_ullong   n_cancelled, n_closed, n_connected, n_disconnected, n_exited, n_pulled, n_opened;
 };
 
 typedef struct source {
@@ -242,6 +242,7 @@ static void stream(rpc_call *call, const ProtobufCMessage *request, void *contex
 	                 .sleep_ms = asked->sleep_ms,
 	                 .fail_after = asked->fail_after,
 	                 .endless = asked->endless};
+	atomic_fetch_add(&from->echo->n_opened, 1);
 	rpc_call_stream(call, &(rpc_stream_source){next, close_source, from});
 }
 
@@ -353,6 +354,8 @@ static void stats(rpc_call *call, const ProtobufCMessage *request, void *context
 	reply.n_disconnected = atomic_load(&echo->n_disconnected);
 	reply.n_exited = atomic_load(&echo->n_exited);
 	reply.n_pulled = atomic_load(&echo->n_pulled);
+	reply.n_opened = atomic_load(&echo->n_opened);
+	reply.has_n_opened = true;
 	reply.n_relistened = server.relistened;
 	reply.connections = server.connections;
 	reply.in_flight = server.in_flight;
