@@ -170,7 +170,7 @@ static void do_set(char **words)
 	else if (strcmp(words[1], "score") == 0)
 		note->score = (orm_opt_int64){strcmp(words[2], "NULL") != 0, strtoll(words[2], NULL, 10)};
 	else if (strcmp(words[1], "owner") == 0)
-		note->owner = object(words[2]);
+		orm_link(session, note, &note->owner, object(words[2]));
 	printf("ok\n");
 }
 

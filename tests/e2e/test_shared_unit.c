@@ -172,7 +172,7 @@ static void a_load_neither_overwrites_a_draft_nor_raises_its_base(void **state)
 	actor_expect(&stage->b, "ok", "set n title mine");
 	actor_expect(&stage->a, "ok", "set n title theirs");
 	actor_expect(&stage->a, "ok", "flush");
-	actor_expect(&stage->b, "ok 1 theirs", "all"); /* hears of it... */
+	actor_expect(&stage->b, "ok 1 mine", "all"); /* hears of it... */
 	actor_expect_prefix(&stage->b, "ok id=1 title=mine", "show n");
 	actor_expect_prefix(&stage->b, "ECONFLICT", "flush"); /* ...and still has not decided */
 	actor_expect(&stage->b, "ok 1 Note.title(1):'first'/'theirs'/'mine':anna", "conflicts");
@@ -352,7 +352,7 @@ static void a_failed_commit_leaves_the_unit_for_mending(void **state)
 	actor_expect_prefix(&stage->b, "ok ECONSTRAINT model=Note column=score", "error");
 	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes"), 1);
 	/* The author's bad value does not cost the other its work. */
-	actor_expect(&stage->a, "ok", "wait 0");
+	actor_expect(&stage->a, "ok 1", "wait 20000");
 	actor_expect_prefix(&stage->a, "ok id=1 title=first body=NULL score=5000", "show n");
 	actor_expect(&stage->a, "ok", "set n score 5");
 	actor_expect(&stage->a, "ok", "commit");
@@ -389,7 +389,7 @@ static void a_change_committed_by_another_session_makes_the_commit_stale(void **
 	actor_expect(&other, "ok", "set n body first-to-commit");
 	actor_expect(&other, "ok", "commit");
 	actor_expect_prefix(&stage->b, "ESTALE", "commit");
-	actor_expect_prefix(&stage->b, "ok ESTALE model=Note column= key=1", "error");
+	actor_expect_prefix(&stage->b, "ok ESTALE model=Note column=version key=1", "error");
 	actor_stop(&other);
 	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes WHERE title = 'first' AND body = 'first-to-commit'"), 1);
 }
