@@ -127,7 +127,7 @@ static void the_same_field_gives_the_later_one_a_conflict(void **state)
 	actor_expect(&stage->b, "ok", "set n title mine");
 	actor_expect(&stage->a, "ok", "flush");
 	actor_expect_prefix(&stage->b, "ECONFLICT", "flush");
-	actor_expect(&stage->b, "ok 1 Note.title(1):'first'/'theirs'/'mine':anna", "conflicts");
+	actor_expect(&stage->b, "ok 1 Note.title(1):first/theirs/mine:anna", "conflicts");
 	actor_expect_prefix(&stage->b, "ok ECONFLICT model=Note column=title key=1", "error");
 	actor_expect_prefix(&stage->b, "ok id=1 title=mine", "show n"); /* the draft is not overwritten */
 	actor_expect(&stage->b, "ok", "resolve mine");
@@ -175,7 +175,7 @@ static void a_load_neither_overwrites_a_draft_nor_raises_its_base(void **state)
 	actor_expect(&stage->b, "ok 1 mine", "all"); /* hears of it... */
 	actor_expect_prefix(&stage->b, "ok id=1 title=mine", "show n");
 	actor_expect_prefix(&stage->b, "ECONFLICT", "flush"); /* ...and still has not decided */
-	actor_expect(&stage->b, "ok 1 Note.title(1):'first'/'theirs'/'mine':anna", "conflicts");
+	actor_expect(&stage->b, "ok 1 Note.title(1):first/theirs/mine:anna", "conflicts");
 }
 
 static void a_publish_is_whole_or_not_at_all(void **state)
@@ -254,6 +254,7 @@ static void lists_follow_what_others_publish(void **state)
 	actor_expect(&stage->b, "ok 1", "wait 20000");
 	actor_expect(&stage->b, "ok 1 second", "notes p");
 	actor_expect(&stage->b, "ok 1 first", "notes q");
+	actor_expect_prefix(&stage->b, "ok id=2 title=second", "get m 2");
 	actor_expect(&stage->b, "ok", "delete m");
 	actor_expect(&stage->b, "ok 0", "notes p");
 	actor_expect(&stage->b, "ok", "flush");
