@@ -98,7 +98,8 @@ static void last_line(int fd, off_t start, char *line, size_t size)
 typedef struct start {
 	const autostart_options *options;
 	const char              *url;         /* absolute */
-	const char              *name;        /* of socket and log, without their endings */
+	const char              *name;        /* of the socket, without its ending */
+	const char              *log;         /* the same of the log */
 	int                      lock_fd;     /* negative: an in-memory database */
 	int                      pidfd;       /* out, for an in-memory database */
 	char                     address[ORM_DISCOVERY_ADDRESS_SIZE]; /* out */
@@ -204,7 +205,7 @@ static orm_status start_server(start *s, orm_error *error)
 		status = socket_directory(directory, error);
 	if (status != ORM_OK)
 		return status;
-	snprintf(log_path, sizeof log_path, "%s/%s.log", directory, s->lock_fd < 0 ? "memory" : s->name);
+	snprintf(log_path, sizeof log_path, "%s/%s.log", directory, s->log);
 
 	const int log_fd = open(log_path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
 
@@ -223,11 +224,22 @@ static orm_status start_shared(const autostart_options *options, const char *loc
 {
 	char url[ORM_DISCOVERY_PATH_SIZE];
 	char name[24];
+	char log[24];
+	struct stat lock;
 	orm_status status = orm_discovery_absolute_url(options->url, url, error);
 
-	snprintf(name, sizeof name, "%016" PRIx64, orm_hash_string(lock_path));
+	/*
+	 * Who deletes a database with all its files, and makes it anew, must not run into the idle server of the deleted one: that one
+	 * keeps its lock file open, so the new file's number is another.
+	 */
+	if (status == ORM_OK && fstat(lock_fd, &lock) < 0)
+		status = orm_fail(error, ORM_EUNAVAILABLE, "cannot look at '%.300s': %s", lock_path, strerror(errno));
 	if (status == ORM_OK) {
-		start s = {.options = options, .url = url, .name = name, .lock_fd = lock_fd, .pidfd = -1};
+		start s = {.options = options, .url = url, .name = name, .log = log, .lock_fd = lock_fd, .pidfd = -1};
+		const uint64_t hash = orm_hash_string(lock_path);
+
+		snprintf(log, sizeof log, "%016" PRIx64, hash);
+		snprintf(name, sizeof name, "%016" PRIx64, hash ^ orm_hash_u64((uint64_t)lock.st_dev ^ orm_hash_u64((uint64_t)lock.st_ino)));
 
 		status = start_server(&s, error);
 		memcpy(address, s.address, sizeof s.address);
@@ -312,7 +324,7 @@ static orm_status start_private(const autostart_options *options, autostart_priv
 		return orm_fail(error, ORM_EUNAVAILABLE, "no random numbers: %s", strerror(errno));
 	snprintf(name, sizeof name, "m%015" PRIx64, random >> 4);
 
-	start s = {.options = options, .url = options->url, .name = name, .lock_fd = -1, .pidfd = -1};
+	start s = {.options = options, .url = options->url, .name = name, .log = "memory", .lock_fd = -1, .pidfd = -1};
 	orm_status status = start_server(&s, error);
 
 	if (status != ORM_OK)

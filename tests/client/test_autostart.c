@@ -351,6 +351,22 @@ static void a_server_that_is_never_ready_is_waited_for_until_the_deadline(void *
 	assert_int_equal(n_starts(f), 1);
 }
 
+static void a_database_that_is_deleted_and_made_anew_gets_a_server_of_its_own(void **state)
+{
+	fixture *f = *state;
+	char lock_path[ORM_DISCOVERY_PATH_SIZE];
+	char first[ORM_DISCOVERY_ADDRESS_SIZE];
+
+	assert_found(f);
+	memcpy(first, f->connected_to, sizeof first);
+	assert_int_equal(orm_discovery_lock_path(f->url, lock_path, NULL), ORM_OK);
+	assert_int_equal(unlink(lock_path), 0);
+	assert_found(f);
+	assert_string_not_equal(f->connected_to, first);
+	assert_int_equal(n_starts(f), 2);
+	assert_false(is_gone(&(pid_t){pid_of_start(f, 0)}));
+}
+
 static void two_spellings_of_a_file_get_one_server(void **state)
 {
 	fixture *f = *state;
@@ -515,6 +531,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_server_that_dies_before_it_is_reached_is_replaced, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_server_that_does_not_start_says_why, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_server_that_is_never_ready_is_waited_for_until_the_deadline, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_database_that_is_deleted_and_made_anew_gets_a_server_of_its_own, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(two_spellings_of_a_file_get_one_server, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_server_of_an_in_memory_database_is_this_process_s, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_in_memory_database_s_server_ends_with_its_process, set_up, tear_down),
