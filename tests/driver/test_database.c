@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -492,6 +493,167 @@ static void memory_has_one_connection_for_all(void **state)
 	ormd_database_close(database);
 }
 
+/* ---- what goes wrong around the transactions ------------------------------------------------------------------ */
+
+/* Another program holds the database: a unit waits as long as its deadline allows, and the next one is not harmed. */
+static void a_lock_held_by_others_is_waited_for(void **state)
+{
+	world *w = *state;
+	ormd_connection *other = open_connection(w->url, false);
+	insert_job insert;
+
+	assert_int_equal(other->driver->begin(other, NULL), ORM_OK);
+	insert_job_init(&insert, "late");
+	insert.job.deadline_us = orm_deadline_in_ms(1);
+	assert_int_equal(ormd_database_run(w->database, &insert.job, NULL), ORM_ETIMEOUT);
+	assert_int_equal(insert.n_runs, 0);
+	assert_null(strstr(insert.error.message, "locked"));
+	other->driver->rollback(other);
+	insert_job_init(&insert, "in time");
+	assert_int_equal(ormd_database_run(w->database, &insert.job, NULL), ORM_OK);
+	other->driver->close(other);
+}
+
+static void opening_waits_for_others_too(void **state)
+{
+	const char *url = database_url("held.db");
+	const ormd_database_options options = {.url = url, .create = true, .wait_ms = 1};
+	ormd_connection *other = open_connection(url, false);
+	orm_error error;
+
+	(void)state;
+	run_sql(other, create_items);
+	assert_int_equal(other->driver->begin(other, NULL), ORM_OK);
+	assert_null(ormd_database_open(&options, &error));
+	assert_int_equal(error.code, ORM_ETIMEOUT);
+	other->driver->close(other);
+
+	ormd_database *database = ormd_database_open(&options, &error); /* the lock file was given back */
+
+	assert_non_null(database);
+	assert_string_equal(ormd_database_url(database), url);
+	assert_ptr_equal(ormd_database_dialect(database), &ormd_dialect_sqlite);
+	ormd_database_close(database);
+}
+
+static void ignore_rollback(ormd_connection *connection)
+{
+	(void)connection;
+}
+
+/* Without memory even a ROLLBACK can fail: then the connection goes, and its transaction with it. */
+static void a_rollback_that_fails_closes_the_connection(void **state)
+{
+	world *w = *state;
+	ormd_connection *reader;
+	insert_job insert;
+
+	use_driver(w, ormd_driver_sqlite.commit, 0);
+	refusing.rollback = ignore_rollback;
+	insert_job_init(&insert, NULL);
+	assert_int_equal(ormd_database_run(w->database, &insert.job, NULL), ORM_ECONSTRAINT);
+	insert_job_init(&insert, "next");
+	assert_int_equal(ormd_database_run(w->database, &insert.job, NULL), ORM_OK);
+	assert_int_equal(count_items(w, "1"), 1);
+
+	for (int i = 0; i < 3; i++) { /* a reader, too; and its place is free again */
+		reader = ormd_database_take_reader(w->database, ORM_NO_DEADLINE, NULL);
+		assert_non_null(reader);
+		assert_int_equal(reader->driver->begin(reader, NULL), ORM_OK);
+		ormd_database_give_reader(w->database, reader);
+	}
+	reader = ormd_database_take_reader(w->database, ORM_NO_DEADLINE, NULL);
+	assert_false(reader->driver->in_transaction(reader));
+	ormd_database_give_reader(w->database, reader);
+}
+
+static void a_reader_that_cannot_be_opened_leaves_its_place(void **state)
+{
+	world *w = *state;
+	char moved[SUPPORT_PATH_SIZE + 8];
+	ormd_connection *readers[2];
+	orm_error error;
+
+	snprintf(moved, sizeof moved, "%s.moved", database_path(w->url));
+	assert_int_equal(rename(database_path(w->url), moved), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_null(ormd_database_take_reader(w->database, ORM_NO_DEADLINE, &error));
+		assert_int_equal(error.code, ORM_ENOTFOUND);
+	}
+	assert_int_equal(rename(moved, database_path(w->url)), 0);
+	for (int i = 0; i < 2; i++)
+		assert_non_null(readers[i] = ormd_database_take_reader(w->database, ORM_NO_DEADLINE, &error));
+	for (int i = 0; i < 2; i++)
+		ormd_database_give_reader(w->database, readers[i]);
+}
+
+typedef struct log_record {
+	int n_messages;
+	int level;
+	char message[1024];
+} log_record;
+
+static void keep_log(int level, const char *message, void *context)
+{
+	log_record *record = context;
+
+	record->n_messages++;
+	record->level = level;
+	snprintf(record->message, sizeof record->message, "%s", message);
+}
+
+static void what_an_operator_should_know_is_logged(void **state)
+{
+	world *w = *state;
+	log_record record = {0};
+	insert_job insert;
+
+	w->database->log = keep_log;
+	w->database->log_context = &record;
+	run_sql_outside(w->url, "INSERT INTO items (name) VALUES ('theirs')");
+	insert_job_init(&insert, "ours");
+	assert_int_equal(ormd_database_run(w->database, &insert.job, NULL), ORM_OK);
+	assert_int_equal(record.n_messages, 1);
+	assert_int_equal(record.level, LOG_WARNING);
+	assert_non_null(strstr(record.message, "another program"));
+	assert_non_null(strstr(record.message, w->url));
+
+	use_driver(w, lose_commit, 1);
+	insert_job_init(&insert, "lost");
+	assert_int_equal(ormd_database_run(w->database, &insert.job, NULL), ORM_EUNKNOWN);
+	assert_int_equal(record.n_messages, 2);
+	assert_int_equal(record.level, LOG_ERR);
+}
+
+static uint64_t claim_long_log(ormd_connection *connection)
+{
+	(void)connection;
+	return n_refusals-- > 0 ? UINT64_C(1) << 30 : 0;
+}
+
+/* Once, not after every transaction, until it is over. */
+static void a_long_log_is_reported_once(void **state)
+{
+	world *w = *state;
+	log_record record = {0};
+	insert_job insert;
+
+	use_driver(w, ormd_driver_sqlite.commit, 3);
+	refusing.maintain = claim_long_log;
+	w->database->log = keep_log;
+	w->database->log_context = &record;
+	for (int i = 0; i < 5; i++) {
+		insert_job_init(&insert, "x");
+		assert_int_equal(ormd_database_run(w->database, &insert.job, NULL), ORM_OK);
+	}
+	assert_int_equal(record.n_messages, 1);
+	assert_non_null(strstr(record.message, "1024 MiB"));
+	n_refusals = 1;
+	insert_job_init(&insert, "x");
+	assert_int_equal(ormd_database_run(w->database, &insert.job, NULL), ORM_OK);
+	assert_int_equal(record.n_messages, 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_world, end_world)
 
 int main(void)
@@ -511,6 +673,12 @@ int main(void)
 		TEST(others_writing_is_noticed),
 		TEST(readers_see_commits_and_run_out),
 		TEST(a_second_opener_is_told_who_has_it),
+		TEST(a_lock_held_by_others_is_waited_for),
+		cmocka_unit_test(opening_waits_for_others_too),
+		TEST(a_rollback_that_fails_closes_the_connection),
+		TEST(a_reader_that_cannot_be_opened_leaves_its_place),
+		TEST(what_an_operator_should_know_is_logged),
+		TEST(a_long_log_is_reported_once),
 		cmocka_unit_test(an_inherited_lock_is_adopted),
 		cmocka_unit_test(bad_urls_open_nothing),
 		cmocka_unit_test(memory_has_one_connection_for_all),
