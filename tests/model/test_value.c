@@ -143,12 +143,18 @@ static void hashes_follow_equality_and_order(void **state)
 	const orm_value zero = integer(ORM_INT64, 0);
 	const orm_value empty = bytes(NULL, 0);
 	const orm_value also_empty = bytes("", 0);
+	const orm_value plus = number(0.0);
+	const orm_value minus = number(-0.0);
+	const orm_value yes = {.type = ORM_BOOL, .boolean = true};
+	const orm_value no = {.type = ORM_BOOL, .boolean = false};
 
 	(void)state;
 	assert_int_equal(orm_value_hash(&a, 5), orm_value_hash(&same, 5));
 	assert_int_not_equal(orm_value_hash(&a, 5), orm_value_hash(&a, 6));
 	assert_int_equal(orm_value_hash(&empty, 0), orm_value_hash(&also_empty, 0));
 	assert_int_not_equal(orm_value_hash(&one, 0), orm_value_hash(&two, 0));
+	assert_int_not_equal(orm_value_hash(&plus, 0), orm_value_hash(&minus, 0));
+	assert_int_not_equal(orm_value_hash(&yes, 0), orm_value_hash(&no, 0));
 	assert_int_not_equal(orm_value_hash(&nothing, 0), orm_value_hash(&zero, 0));
 	assert_int_not_equal(orm_value_hash(&one, orm_value_hash(&two, 0)),
 			     orm_value_hash(&two, orm_value_hash(&one, 0)));
