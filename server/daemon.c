@@ -92,14 +92,23 @@ static bool open_rpc(ormd_daemon *daemon, orm_error *error)
 	return true;
 }
 
+static orm_status listen_failure(rpc_code code)
+{
+	switch (code) {
+	case RPC_ALREADY_EXISTS: return ORM_EEXIST;
+	case RPC_INVALID_ARGUMENT: return ORM_EINVAL;
+	case RPC_PERMISSION_DENIED: return ORM_EPERM;
+	default: return ORM_EUNAVAILABLE;
+	}
+}
+
 static bool listen_everywhere(ormd_daemon *daemon, orm_error *error)
 {
 	for (size_t i = 0; i < daemon->config->n_listen; i++) {
 		rpc_status status = {0};
 		rpc_code   code = rpc_server_listen(daemon->rpc, daemon->config->listen[i], &status);
 		if (code != RPC_OK) {
-			orm_fail(error, code == RPC_ALREADY_EXISTS ? ORM_EEXIST : ORM_EUNAVAILABLE, "cannot listen on %s: %s",
-			         daemon->config->listen[i], status.message);
+			orm_fail(error, listen_failure(code), "%s", status.message); /* names the address */
 			return false;
 		}
 	}

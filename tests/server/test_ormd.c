@@ -294,6 +294,19 @@ static void a_second_server_at_the_address_is_refused(void **state)
 	assert_int_equal(support_ormd_stop(&ormd), 0);
 }
 
+static void an_address_that_cannot_be_is_told(void **state)
+{
+	char long_address[SUPPORT_PATH_SIZE];
+
+	(void)state;
+	assert_refused((const char *const[]){"-d", url, "-l", "tcp://0.0.0.0:0", NULL}, 77, "use tls+tcp://");
+	assert_refused((const char *const[]){"-d", url, "-l", "ipc:///nonexistent/x.sock", NULL}, 69, "/nonexistent");
+	memset(long_address, 'x', sizeof long_address - 1);
+	memcpy(long_address, "ipc:///", 7);
+	long_address[sizeof long_address - 1] = '\0';
+	assert_refused((const char *const[]){"-d", url, "-l", long_address, NULL}, 64, "path of a socket");
+}
+
 static void what_a_killed_server_left_is_no_obstacle(void **state)
 {
 	(void)state;
@@ -493,6 +506,7 @@ int main(void)
 		TEST(without_an_address_it_has_one_of_its_own),
 		TEST(a_second_server_of_the_file_is_refused),
 		TEST(a_second_server_at_the_address_is_refused),
+		TEST(an_address_that_cannot_be_is_told),
 		TEST(what_a_killed_server_left_is_no_obstacle),
 		TEST(it_takes_over_a_lock),
 		TEST(a_descriptor_that_is_not_the_lock_is_refused),
