@@ -197,10 +197,12 @@ static orm_status refuse_child(ormd_publish *publish, ormd_object *object, const
 	char key[sizeof((orm_error *)0)->key];
 
 	ormd_record_key_print(to->layout, to->record, key, sizeof key);
-	return ormd_publish_fault(publish, to->object, to->object->handle,
-	                          orm_fail_at(publish->error, ORM_EINVAL, to->layout->mapper->name, NULL,
-	                                      "the key of %s cannot change: a %s of this session refers to it by %s; change that first", key,
-	                                      mapper->name, mapper->columns[foreign_key->columns[0]].name));
+	orm_fail_at(publish->error, ORM_EINVAL, to->layout->mapper->name, NULL,
+	            "the key of %s cannot change: a %s of this session refers to it by %s; change that first", key, mapper->name,
+	            mapper->columns[foreign_key->columns[0]].name);
+	if (publish->error)
+		orm_error_at(publish->error, NULL, NULL, key);
+	return ormd_publish_fault(publish, NULL, to->object->handle, ORM_EINVAL);
 }
 
 orm_status ormd_publish_check_rekeyed(ormd_publish *publish)
