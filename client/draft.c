@@ -204,6 +204,8 @@ static orm_status put_update(draft_builder *builder, orm_object *object)
 	bool any, any_references;
 	const orm_status status = shape_of_update(builder, object, &any, &any_references);
 
+	if (status == ORM_OK && !any)
+		orm_object_unflag(object, OBJECT_MOVED); /* back to where it was */
 	if (status != ORM_OK || !any)
 		return status;
 	if (any_references)
@@ -326,30 +328,13 @@ static orm_status encode_all(draft_builder *builder, const orm_draft_limits *lim
 	return status;
 }
 
-static orm_status settle_all(orm_mirror *mirror, orm_error *error)
-{
-	if (!orm_mirror_walk(mirror, OBJECT_NEW | OBJECT_DELETING | OBJECT_RELINKED | OBJECT_DISPUTED, true))
-		return orm_mirror_no_memory(error);
-	for (size_t i = 0; i < mirror->n_walk; i++) {
-		const orm_status status = orm_settle_object(mirror, mirror->walk[i], error);
-
-		if (status != ORM_OK)
-			return status;
-	}
-	if (mirror->out_of_memory) {
-		mirror->out_of_memory = false;
-		return orm_mirror_no_memory(error);
-	}
-	return ORM_OK;
-}
-
 orm_status orm_draft_build(orm_mirror *mirror, const orm_draft_limits *limits, orm_arena *arena, orm_draft *draft, orm_error *error)
 {
 	draft_builder builder = {.mirror = mirror, .arena = arena, .draft = draft, .error = error};
 	orm_status status;
 
 	*draft = (orm_draft){.seen = mirror->seen};
-	status = settle_all(mirror, error);
+	status = orm_mirror_settle(mirror, error); /* leaves in mirror->walk what the draft is made of */
 	if (status == ORM_OK)
 		status = orm_disputes_check_gone(mirror, error);
 	if (status != ORM_OK || mirror->n_walk == 0)
@@ -475,7 +460,7 @@ static orm_status accept_values(orm_mirror *mirror, const orm_draft_run *run, or
 			orm_parent_leaves(mirror, object);
 		}
 		memcpy(orm_snapshot_of(object), orm_struct_of(object), run->layout->size);
-		orm_object_unflag(object, OBJECT_NEW | OBJECT_RELINKED);
+		orm_object_unflag(object, OBJECT_NEW | OBJECT_RELINKED | OBJECT_MOVED);
 		if (adds)
 			orm_object_flag(object, OBJECT_PENDING);
 		if (rekey) {

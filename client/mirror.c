@@ -226,7 +226,7 @@ bool orm_mirror_walk(orm_mirror *mirror, unsigned flags, bool edits)
 
 bool orm_mirror_has_draft(orm_mirror *mirror)
 {
-	if (!orm_mirror_walk(mirror, OBJECT_NEW | OBJECT_DELETING | OBJECT_RELINKED, true))
+	if (!orm_mirror_walk(mirror, OBJECT_DRAFTED, true))
 		return true;
 	for (size_t i = 0; i < mirror->n_walk; i++) {
 		const orm_object *object = mirror->walk[i];
@@ -411,7 +411,7 @@ void orm_object_revert(orm_mirror *mirror, orm_object *object)
 
 	orm_child_leaves(mirror, object);
 	memcpy(structure, snapshot, layout->size);
-	orm_object_unflag(object, OBJECT_DELETING | OBJECT_RELINKED);
+	orm_object_unflag(object, OBJECT_DELETING | OBJECT_RELINKED | OBJECT_MOVED);
 	if (!(object->flags & OBJECT_DELETED))
 		orm_child_arrives(mirror, object, true);
 }
@@ -419,7 +419,7 @@ void orm_object_revert(orm_mirror *mirror, orm_object *object)
 /* Drop everything that is not published. */
 static orm_status drop_draft(orm_mirror *mirror, orm_error *error)
 {
-	if (!orm_mirror_walk(mirror, OBJECT_NEW | OBJECT_DELETING | OBJECT_RELINKED | OBJECT_DISPUTED, true))
+	if (!orm_mirror_walk(mirror, OBJECT_DRAFTED, true))
 		return orm_mirror_no_memory(error);
 	orm_disputes_clear(mirror);
 	orm_families_batch(mirror);
@@ -514,7 +514,7 @@ orm_status orm_mirror_delete(orm_mirror *mirror, const void *address, orm_error 
 		orm_object_leave(mirror, object);
 	} else {
 		orm_child_leaves(mirror, object);
-		orm_object_unflag(object, OBJECT_RELINKED);
+		orm_object_unflag(object, OBJECT_RELINKED | OBJECT_MOVED);
 		orm_object_flag(object, OBJECT_DELETING);
 	}
 	return end_of_operation(mirror, error);

@@ -42,7 +42,8 @@ enum {
 	OBJECT_EXPIRED = 1 << 5,   /* values are to be reloaded */
 	OBJECT_RELINKED = 1 << 6,  /* points to an object without a key yet: a change that no column shows */
 	OBJECT_DISPUTED = 1 << 7,  /* has a dispute: see conflict.h */
-	OBJECT_MARKED = 1 << 8     /* used by one pass at a time */
+	OBJECT_MARKED = 1 << 8,    /* used by one pass at a time */
+	OBJECT_MOVED = 1 << 9      /* got another parent: to be settled even if its columns are back where they were */
 };
 
 /* An object's record, beside its struct. */

@@ -133,7 +133,7 @@ static inline orm_family **orm_families_in(const orm_object *object)
 }
 
 /* Flags that make an object part of the draft though its struct and snapshot may be equal. */
-#define OBJECT_WATCHED (OBJECT_NEW | OBJECT_DELETING | OBJECT_RELINKED | OBJECT_DISPUTED | OBJECT_PENDING | OBJECT_DELETED)
+#define OBJECT_WATCHED (OBJECT_NEW | OBJECT_DELETING | OBJECT_RELINKED | OBJECT_DISPUTED | OBJECT_PENDING | OBJECT_DELETED | OBJECT_MOVED)
 
 static inline void orm_object_flag(orm_object *object, unsigned flags)
 {
@@ -209,6 +209,9 @@ void orm_object_revert(orm_mirror *mirror, orm_object *object);
  * their snapshots and which is not watched costs one comparison.
  */
 bool orm_mirror_walk(orm_mirror *mirror, unsigned flags, bool edits);
+
+/* The flags of objects that are part of a draft, or may be. */
+#define OBJECT_DRAFTED (OBJECT_NEW | OBJECT_DELETING | OBJECT_RELINKED | OBJECT_DISPUTED | OBJECT_MOVED)
 
 /* ---- rows that arrive (install.c) --------------------------------------------------------------------------- */
 

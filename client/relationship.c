@@ -24,6 +24,7 @@ static void move(orm_mirror *mirror, orm_object *child, const orm_association *a
 	if (orm_families_out(child)[association->child_slot] != family) {
 		orm_family_leave(mirror, child, association);
 		orm_family_join(mirror, child, association, family);
+		orm_object_flag(child, OBJECT_MOVED);
 	}
 	note_relinked(child);
 	orm_family_show_pointers(child, association, true);
@@ -217,7 +218,7 @@ orm_status orm_settle_object(orm_mirror *mirror, orm_object *object, orm_error *
 
 orm_status orm_mirror_settle(orm_mirror *mirror, orm_error *error)
 {
-	if (!orm_mirror_walk(mirror, OBJECT_NEW, true))
+	if (!orm_mirror_walk(mirror, OBJECT_DRAFTED, true))
 		return orm_mirror_no_memory(error);
 	for (size_t i = 0; i < mirror->n_walk; i++) {
 		const orm_status status = orm_settle_object(mirror, mirror->walk[i], error);
