@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "session/database_support.h"
 
-#include <limits.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,7 +210,7 @@ static orm_value next_value(orm_type type, va_list *args)
 		break;
 	default:
 		integer = va_arg(*args, long long);
-		value.null = integer == LLONG_MIN;
+		value.null = integer == NO_VALUE;
 		value.integer = value.null ? 0 : integer;
 		break;
 	}
@@ -283,6 +282,34 @@ void set(fixture *f, uint64_t handle, const char *columns, ...)
 	va_start(args, columns);
 	assert_ok(f, set_values(f, handle, columns, &args));
 	va_end(args);
+}
+
+void set_two(fixture *f, uint64_t first, uint64_t second, const char *column, ...)
+{
+	const uint64_t handles[] = {first, second};
+	const ormd_object *object = ormd_unit_by_handle(f->session, first);
+	orm_batch_builder builder;
+	orm_vector vector;
+	ormd_updates updates = {.handles = handles, .base = ormd_session_revision(f->session)};
+	const orm_mapper *mapper;
+	uint16_t number;
+	va_list args;
+
+	assert_non_null(object);
+	mapper = ormd_object_mapper(f->session, object);
+	number = column_of(mapper, column);
+	assert_true(orm_batch_builder_init(&builder, mapper, &number, 1));
+	va_start(args, column);
+	for (int i = 0; i < 2; i++) {
+		const orm_value value = next_value(mapper->columns[number].type, &args);
+
+		orm_vector_builder_put(&builder.vectors[0], &value);
+		orm_batch_builder_end_row(&builder);
+	}
+	va_end(args);
+	assert_true(orm_batch_builder_view(&builder, &vector, &updates.values));
+	assert_ok(f, publish(f, &(ormd_draft){.updates = &updates, .n_updates = 1}));
+	orm_batch_builder_fini(&builder);
 }
 
 orm_status try_set(fixture *f, uint64_t handle, const char *columns, ...)

@@ -55,6 +55,7 @@ uint16_t                column_of(const orm_mapper *mapper, const char *name);
 #define NO_VALUE INT64_MIN
 uint64_t   add(fixture *f, const char *model, const char *columns, ...);
 void       set(fixture *f, uint64_t handle, const char *columns, ...);
+void       set_two(fixture *f, uint64_t first, uint64_t second, const char *column, ...); /* one value for each, in one draft */
 void       del(fixture *f, uint64_t handle);
 orm_status try_set(fixture *f, uint64_t handle, const char *columns, ...);
 
