@@ -65,8 +65,10 @@ static bool describe_options(ormd_config *config, struct argp_option rows[2 * OR
 		const ormd_option *option = &ormd_options[i];
 		const char *help = option->help;
 
-		if (option->heading)
-			rows[n++] = (struct argp_option){.doc = option->heading, .group = ++group};
+		if (option->heading) {
+			group++;
+			rows[n++] = (struct argp_option){.doc = option->heading, .group = group};
+		}
 		if (option->default_text)
 			help = orm_arena_printf(&config->arena, "%s (default: %s)", option->help, option->default_text);
 		if (!help)
