@@ -8,7 +8,7 @@
 static orm_status enter_keys(ormd_publish *publish, ormd_object *object)
 {
 	ormd_session *session = publish->session;
-	const ormd_mapper_unit *unit = &session->mappers[object->mapper];
+	ormd_mapper_unit *unit = &session->mappers[object->mapper];
 	const uint32_t hash = ormd_object_hash(session, object, object->record);
 	size_t cursor = SIZE_MAX;
 	uint32_t number;
@@ -25,6 +25,8 @@ static orm_status enter_keys(ormd_publish *publish, ormd_object *object)
 			                                      "an object with the key %s is in the session already", key));
 		}
 	}
+	if (!ormd_keys_reserve(&unit->keys, 1))
+		return ormd_publish_no_memory(publish);
 	ormd_object_enter_keys(session, object);
 	return ORM_OK;
 }

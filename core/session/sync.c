@@ -163,8 +163,9 @@ static bool gather(sync_gathering *gathering, const ormd_change *change)
 
 	if (object->state == ORMD_STATE_GONE)
 		return !event || put_handle(gathering, &gathering->gone, object->handle);
-	if (object->state == ORMD_STATE_DELETED)
-		return !event || put_handle(gathering, &gathering->deleted, object->handle);
+	/* A deleted object's values are told, too: a rollback may bring it back with what was committed meanwhile. */
+	if (event && object->state == ORMD_STATE_DELETED && !put_handle(gathering, &gathering->deleted, object->handle))
+		return false;
 	if (event && change->event_kind == ORMD_EVENT_RESTORED && !put_handle(gathering, &gathering->restored, object->handle))
 		return false;
 	if (!is_news(gathering, change->added))

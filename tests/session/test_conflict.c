@@ -178,7 +178,7 @@ static void referring_to_what_another_deleted_is_a_conflict(void **state)
 	view = draft_view(&draft);
 	assert_int_equal(ormd_session_publish(lib.session, lib.bob, seen, &view, &lib.arena, &lib.published, &lib.error), ORM_ECONFLICT);
 	assert_true(lib.published.conflicts[0].handle == author);
-	assert_int_equal(state_of(&lib, book), ORMD_STATE_NONE);
+	assert_int_equal(object_state(&lib, book), ORMD_STATE_NONE);
 }
 
 static void a_relationship_set_by_two_is_a_conflict(void **state)
@@ -208,9 +208,9 @@ static void a_cascade_spares_what_another_has_just_made(void **state)
 
 	assert_int_equal(delete_at(lib.ann, lib.book, book, base), ORM_ECONFLICT);
 	assert_true(lib.published.conflicts[0].handle == chapter);
-	assert_int_equal(state_of(&lib, book), ORMD_STATE_PERSISTENT);
+	assert_int_equal(object_state(&lib, book), ORMD_STATE_PERSISTENT);
 	assert_int_equal(delete_at(lib.ann, lib.book, book, ormd_session_revision(lib.session)), ORM_OK);
-	assert_int_equal(state_of(&lib, chapter), ORMD_STATE_GONE);
+	assert_int_equal(object_state(&lib, chapter), ORMD_STATE_GONE);
 }
 
 static void set_null_spares_what_another_has_just_set(void **state)

@@ -33,7 +33,7 @@ static void an_added_object_has_its_key_at_once(void **state)
 	assert_string_equal(cell_of(&lib, handle, AUTHOR_NAME), "'Ada'");
 	assert_string_equal(cell_of(&lib, handle, AUTHOR_EMAIL), "NULL");
 	assert_string_equal(cell_of(&lib, handle, AUTHOR_VERSION), "unset");
-	assert_int_equal(state_of(&lib, handle), ORMD_STATE_NEW);
+	assert_int_equal(object_state(&lib, handle), ORMD_STATE_NEW);
 	assert_ptr_equal(ormd_unit_by_key(lib.session, lib.author, &(orm_value){.type = ORM_INT64, .integer = 1}), ormd_unit_by_handle(lib.session, handle));
 }
 
@@ -146,8 +146,8 @@ static void a_draft_is_applied_whole_or_not_at_all(void **state)
 	assert_string_equal(cell_of(&lib, kept, AUTHOR_NAME), "'Kept'");
 	assert_string_equal(cell_of(&lib, kept, AUTHOR_ID), "1");
 	assert_string_equal(cell_of(&lib, loaded, TAG_LABEL), "'label'");
-	assert_int_equal(state_of(&lib, doomed), ORMD_STATE_NEW);
-	assert_int_equal(state_of(&lib, fresh), ORMD_STATE_NONE);
+	assert_int_equal(object_state(&lib, doomed), ORMD_STATE_NEW);
+	assert_int_equal(object_state(&lib, fresh), ORMD_STATE_NONE);
 	assert_null(ormd_unit_by_handle(lib.session, loaded)->change);
 	assert_int_equal(lib.session->pool.used, used); /* nothing is left behind */
 	check_consistency(&lib);
@@ -246,13 +246,13 @@ static void a_row_may_be_switched(void **state)
 	draft_add(&draft, lib.tag, fresh, CELLS(TEXT(TAG_CODE, "a"), TEXT(TAG_LABEL, "new")));
 	draft_delete(&draft, lib.tag, old, 0);
 	assert_int_equal(draft_publish(&draft, lib.ann), ORM_OK);
-	assert_int_equal(state_of(&lib, old), ORMD_STATE_DELETED);
+	assert_int_equal(object_state(&lib, old), ORMD_STATE_DELETED);
 	assert_ptr_equal(ormd_unit_by_key(lib.session, lib.tag, &key), ormd_unit_by_handle(lib.session, fresh));
 	check_consistency(&lib);
 
 	ormd_session_rollback(lib.session, lib.ann);
 	assert_ptr_equal(ormd_unit_by_key(lib.session, lib.tag, &key), ormd_unit_by_handle(lib.session, old));
-	assert_int_equal(state_of(&lib, old), ORMD_STATE_PERSISTENT);
+	assert_int_equal(object_state(&lib, old), ORMD_STATE_PERSISTENT);
 }
 
 static void keys_may_be_exchanged(void **state)
@@ -313,11 +313,11 @@ static void deleting_reaches_the_children(void **state)
 
 	assert_int_equal(delete_row(&lib, lib.ann, lib.author, author), ORM_OK);
 	assert_string_equal(cell_of(&lib, book, BOOK_AUTHOR), "NULL");
-	assert_int_equal(state_of(&lib, book), ORMD_STATE_PERSISTENT);
+	assert_int_equal(object_state(&lib, book), ORMD_STATE_PERSISTENT);
 	assert_int_equal(delete_row(&lib, lib.ann, lib.book, book), ORM_OK);
-	assert_int_equal(state_of(&lib, chapter), ORMD_STATE_DELETED);
-	assert_int_equal(state_of(&lib, paragraph), ORMD_STATE_GONE); /* it was new */
-	assert_int_equal(state_of(&lib, other), ORMD_STATE_PERSISTENT);
+	assert_int_equal(object_state(&lib, chapter), ORMD_STATE_DELETED);
+	assert_int_equal(object_state(&lib, paragraph), ORMD_STATE_GONE); /* it was new */
+	assert_int_equal(object_state(&lib, other), ORMD_STATE_PERSISTENT);
 
 	/* The one who deleted is told what it did not do itself, as are the others. */
 	const ormd_sync mine = sync_of(&lib, lib.ann, before), theirs = sync_of(&lib, lib.bob, before);
@@ -330,7 +330,7 @@ static void deleting_reaches_the_children(void **state)
 
 	ormd_session_rollback(lib.session, lib.ann);
 	assert_string_equal(cell_of(&lib, book, BOOK_AUTHOR), "1");
-	assert_int_equal(state_of(&lib, chapter), ORMD_STATE_PERSISTENT);
+	assert_int_equal(object_state(&lib, chapter), ORMD_STATE_PERSISTENT);
 }
 
 static void children_moved_in_the_same_draft_are_spared(void **state)
@@ -346,7 +346,7 @@ static void children_moved_in_the_same_draft_are_spared(void **state)
 	draft_update_to(&draft, lib.book, book, ormd_session_revision(lib.session), lib.book_author, to);
 	assert_int_equal(draft_publish(&draft, lib.ann), ORM_OK);
 	assert_string_equal(cell_of(&lib, book, BOOK_AUTHOR), "2");
-	assert_int_equal(state_of(&lib, from), ORMD_STATE_GONE);
+	assert_int_equal(object_state(&lib, from), ORMD_STATE_GONE);
 }
 
 static void a_version_is_not_set_by_hand(void **state)
@@ -434,7 +434,7 @@ static void parts_are_invisible_until_the_end(void **state)
 	view = draft_view(&second);
 	assert_int_equal(ormd_draft_part(lib.session, &view, &lib.arena, &lib.published, &lib.error), ORM_OK);
 	assert_false(ormd_session_has_news(lib.session, lib.bob, revision));
-	assert_int_equal(state_of(&lib, book), ORMD_STATE_NONE);
+	assert_int_equal(object_state(&lib, book), ORMD_STATE_NONE);
 
 	/* Others go on meanwhile. */
 	const uint64_t tag = add_row(&lib, lib.bob, lib.tag, CELLS(TEXT(TAG_CODE, "b")));
@@ -443,7 +443,7 @@ static void parts_are_invisible_until_the_end(void **state)
 	assert_int_equal(ormd_draft_end(lib.session, &lib.arena, &lib.published, &lib.error), ORM_OK);
 	assert_int_equal(lib.published.n_keys, 2);
 	assert_string_equal(cell_of(&lib, book, BOOK_AUTHOR), cell_of(&lib, author, AUTHOR_ID));
-	assert_int_equal(state_of(&lib, tag), ORMD_STATE_NEW);
+	assert_int_equal(object_state(&lib, tag), ORMD_STATE_NEW);
 	assert_true(ormd_session_revision(lib.session) == revision + 2);
 	assert_int_equal(ormd_draft_end(lib.session, &lib.arena, &lib.published, &lib.error), ORM_ESTATE);
 }

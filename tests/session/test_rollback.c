@@ -43,8 +43,8 @@ static void everything_is_as_it_was(void **state)
 	assert_string_equal(cell_of(&lib, author, AUTHOR_NAME), "'Ada'");
 	assert_string_equal(cell_of(&lib, author, AUTHOR_EMAIL), "NULL");
 	assert_string_equal(cell_of(&lib, gone, TAG_LABEL), "'old'");
-	assert_int_equal(state_of(&lib, gone), ORMD_STATE_PERSISTENT);
-	assert_int_equal(state_of(&lib, added), ORMD_STATE_GONE);
+	assert_int_equal(object_state(&lib, gone), ORMD_STATE_PERSISTENT);
+	assert_int_equal(object_state(&lib, added), ORMD_STATE_GONE);
 
 	/* Everybody is told, also who rolled back. */
 	for (uint32_t participant = lib.ann; participant <= lib.cid; participant++) {
@@ -89,12 +89,12 @@ static void who_did_not_see_anothers_rollback_is_told_once(void **state)
 	const uint64_t after = add_row(&lib, lib.ann, lib.tag, CELLS(TEXT(TAG_CODE, "a")));
 
 	ormd_session_rollback(lib.session, lib.bob);
-	assert_int_equal(state_of(&lib, after), ORMD_STATE_NEW);
+	assert_int_equal(object_state(&lib, after), ORMD_STATE_NEW);
 	assert_int_equal(draft_publish(&draft, lib.bob), ORM_OK);
 
 	/* But the next one is, and aborts ann. */
 	ormd_session_rollback(lib.session, lib.bob);
-	assert_int_equal(state_of(&lib, after), ORMD_STATE_GONE);
+	assert_int_equal(object_state(&lib, after), ORMD_STATE_GONE);
 	assert_int_equal(ormd_session_check_seen(lib.session, lib.ann, 0, &lib.error), ORM_EABORTED);
 	assert_int_equal(ormd_session_check_seen(lib.session, lib.bob, 0, &lib.error), ORM_OK);
 }
@@ -120,7 +120,7 @@ static void added_and_deleted_in_the_unit_leaves_at_once(void **state)
 	assert_non_null(row_of(&lib, first.added, first.n_added, added));
 	assert_int_equal(delete_row(&lib, lib.cid, lib.tag, added), ORM_OK);
 	assert_false(ormd_unit_pending(lib.session));
-	assert_int_equal(state_of(&lib, added), ORMD_STATE_GONE);
+	assert_int_equal(object_state(&lib, added), ORMD_STATE_GONE);
 
 	const ormd_sync second = sync_of(&lib, lib.bob, first.revision);
 
@@ -146,8 +146,8 @@ static void a_commit_is_the_new_base(void **state)
 	ormd_unit_set_server_integer(lib.session, ormd_unit_by_handle(lib.session, author), AUTHOR_VERSION, 2);
 	ormd_unit_settle(lib.session, lib.ann);
 	assert_false(ormd_unit_pending(lib.session));
-	assert_int_equal(state_of(&lib, deleted), ORMD_STATE_GONE);
-	assert_int_equal(state_of(&lib, added), ORMD_STATE_PERSISTENT);
+	assert_int_equal(object_state(&lib, deleted), ORMD_STATE_GONE);
+	assert_int_equal(object_state(&lib, added), ORMD_STATE_PERSISTENT);
 
 	/* The one who committed learns what the server made, and only that; the others as well. */
 	for (uint32_t participant = lib.ann; participant <= lib.bob; participant++) {
@@ -162,7 +162,7 @@ static void a_commit_is_the_new_base(void **state)
 
 	assert_int_equal(update_row(&lib, lib.ann, lib.author, author, CELLS(TEXT(AUTHOR_NAME, "pending"))), ORM_OK);
 	assert_int_equal(delete_row(&lib, lib.ann, lib.tag, added), ORM_OK);
-	assert_int_equal(state_of(&lib, added), ORMD_STATE_DELETED);
+	assert_int_equal(object_state(&lib, added), ORMD_STATE_DELETED);
 	ormd_session_rollback(lib.session, lib.ann);
 	assert_string_equal(cell_of(&lib, author, AUTHOR_NAME), "'committed'");
 	assert_string_equal(cell_of(&lib, author, AUTHOR_VERSION), "2");
@@ -198,10 +198,10 @@ static void the_last_ones_leaving_rolls_back(void **state)
 
 	ormd_session_leave(lib.session, lib.ann, false, NULL);
 	ormd_session_leave(lib.session, lib.bob, false, NULL);
-	assert_int_equal(state_of(&lib, added), ORMD_STATE_NEW); /* leaving in order keeps what was published */
+	assert_int_equal(object_state(&lib, added), ORMD_STATE_NEW); /* leaving in order keeps what was published */
 	ormd_session_leave(lib.session, lib.cid, false, NULL);
 	assert_false(ormd_unit_pending(lib.session));
-	assert_int_equal(state_of(&lib, added), ORMD_STATE_NONE); /* nobody is left who would have to know */
+	assert_int_equal(object_state(&lib, added), ORMD_STATE_NONE); /* nobody is left who would have to know */
 	assert_int_equal(lib.session->settled.len, 0);
 }
 
@@ -211,7 +211,7 @@ static void a_death_rolls_back_and_tells_why(void **state)
 	const uint64_t added = add_row(&lib, lib.ann, lib.tag, CELLS(TEXT(TAG_CODE, "n")));
 
 	ormd_session_leave(lib.session, lib.ann, true, "its process ended");
-	assert_int_equal(state_of(&lib, added), ORMD_STATE_GONE);
+	assert_int_equal(object_state(&lib, added), ORMD_STATE_GONE);
 	assert_int_equal(ormd_session_check_seen(lib.session, lib.bob, 0, &lib.error), ORM_EABORTED);
 	assert_non_null(strstr(lib.error.message, "ann"));
 	assert_non_null(strstr(lib.error.message, "its process ended"));
@@ -227,7 +227,7 @@ static void a_death_may_keep_what_was_published(void **state)
 	const uint64_t added = add_row(&other, other.ann, other.tag, CELLS(TEXT(TAG_CODE, "n")));
 
 	ormd_session_leave(other.session, other.ann, true, NULL);
-	assert_int_equal(state_of(&other, added), ORMD_STATE_NEW);
+	assert_int_equal(object_state(&other, added), ORMD_STATE_NEW);
 	assert_int_equal(ormd_session_check_seen(other.session, other.bob, 0, &other.error), ORM_OK);
 	check_consistency(&other);
 	library_fini(&other);

@@ -318,7 +318,7 @@ const char *cell_of(shelf *library, uint64_t handle, uint16_t column)
 	return print_value(library, &value);
 }
 
-ormd_state state_of(shelf *library, uint64_t handle)
+ormd_state object_state(shelf *library, uint64_t handle)
 {
 	const ormd_object *object = ormd_unit_by_handle(library->session, handle);
 

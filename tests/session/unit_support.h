@@ -91,7 +91,7 @@ ormd_object *install_row(shelf *library, const orm_mapper *mapper, bool populate
 /* A cell of an object, printed: "7", "'a'", "NULL", "unset"; in the library's arena. */
 const char *cell_of(shelf *library, uint64_t handle, uint16_t column);
 const char *print_value(shelf *library, const orm_value *value);
-ormd_state state_of(shelf *library, uint64_t handle);
+ormd_state object_state(shelf *library, uint64_t handle);
 
 /* All cells of one row of `rows`, "3=7 4='x'", by column number; NULL if the handle is not among them. */
 const char *row_of(shelf *library, const ormd_rows *rows, size_t n_rows, uint64_t handle);
