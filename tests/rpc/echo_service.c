@@ -46,11 +46,12 @@ static void add(rpc_call *call, const ProtobufCMessage *request, void *context);
 static void wait_parked(rpc_call *call, const ProtobufCMessage *request, void *context);
 static bool wait_inline(rpc_call *call, const ProtobufCMessage *request, void *context);
 static void stats(rpc_call *call, const ProtobufCMessage *request, void *context);
+static bool stats_inline(rpc_call *call, const ProtobufCMessage *request, void *context);
 static void wake_all(echo_service *echo);
 static void pause_ms(uint32_t ms);
 
 static const rpc_method methods[] = {
-	{.name = "Stats", .handle = stats, .unordered = true},
+	{.name = "Stats", .handle = stats, .try_inline = stats_inline, .unordered = true},
 	{.name = "EmptyCall", .handle = empty_call, .try_inline = empty_call_inline},
 	{.name = "Unary", .handle = unary},
 	{.name = "Quick", .handle = unary, .try_inline = unary_inline},
@@ -363,6 +364,12 @@ static void stats(rpc_call *call, const ProtobufCMessage *request, void *context
 	reply.has_n_closed = reply.has_n_connected = reply.has_n_disconnected = reply.has_n_exited = true;
 	reply.has_n_pulled = reply.has_n_relistened = reply.has_connections = reply.has_in_flight = true;
 	rpc_call_reply(call, &reply.base);
+}
+
+static bool stats_inline(rpc_call *call, const ProtobufCMessage *request, void *context)
+{
+	stats(call, request, context);
+	return true;
 }
 
 static void pause_ms(uint32_t ms)
