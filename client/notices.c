@@ -11,6 +11,8 @@
 
 static void forget(orm_session *session, size_t n)
 {
+	if (n == 0)
+		return;
 	for (size_t i = 0; i < n; i++)
 		free((char *)(uintptr_t)session->notices[i].participant);
 	session->n_notices -= n;
