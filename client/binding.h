@@ -138,6 +138,24 @@ bool orm_member_is_null(const orm_member *member, const void *object);
 /* Do two structs show the same value? Text and bytes by content, doubles by bits, optionals without a value are equal. */
 bool orm_member_equal(const orm_member *member, const void *a, const void *b);
 
+/* The same bytes? Then it is the same value, without looking further; inline because every member of every changed object passes here. */
+static inline bool orm_member_identical(const orm_member *member, const void *a, const void *b)
+{
+	const char *one = (const char *)a + member->offset;
+	const char *other = (const char *)b + member->offset;
+
+	switch (member->size) {
+	case sizeof(uint64_t):
+		return memcmp(one, other, sizeof(uint64_t)) == 0;
+	case sizeof(uint32_t):
+		return memcmp(one, other, sizeof(uint32_t)) == 0;
+	case 2 * sizeof(uint64_t):
+		return memcmp(one, other, 2 * sizeof(uint64_t)) == 0;
+	default:
+		return memcmp(one, other, member->size) == 0;
+	}
+}
+
 static inline void orm_member_copy(const orm_member *member, void *to, const void *from)
 {
 	memcpy((char *)to + member->offset, (const char *)from + member->offset, member->size);

@@ -87,6 +87,8 @@ static orm_status shape_of_update(draft_builder *builder, orm_object *object, bo
 
 	memset(builder->columns, 0, layout->n_words * sizeof builder->columns[0]);
 	for (uint16_t c = 0; c < layout->n_members; c++) {
+		if (orm_member_identical(&layout->members[c], structure, snapshot))
+			continue;
 		if (orm_member_equal(&layout->members[c], structure, snapshot))
 			orm_member_copy(&layout->members[c], structure, snapshot);
 		else

@@ -17,6 +17,7 @@ typedef struct encoded_chunk {
 	uint16_t           *columns;   /* the numbers in the shape's set */
 	size_t              n_columns;
 	uint32_t          **sizes;     /* of each text or bytes column: of each row's value, a text's with its NUL; else NULL */
+	size_t             *n_nulls;   /* of each column */
 } encoded_chunk;
 
 bool orm_pointers_add(orm_pointers *pointers, void *item, orm_arena *arena)
@@ -34,6 +35,11 @@ bool orm_pointers_add(orm_pointers *pointers, void *item, orm_arena *arena)
 	}
 	pointers->items[pointers->len++] = item;
 	return true;
+}
+
+static bool has_size(const orm_member *member)
+{
+	return member->type == ORM_TEXT || member->type == ORM_BYTES;
 }
 
 static const char *text_at(const char *row, const orm_member *member)
@@ -163,24 +169,16 @@ static bool put_cells(const encoded_chunk *chunk, const orm_member *member, cons
 static bool put_nulls(const encoded_chunk *chunk, const orm_member *member, Ormd__V1__Column *column, orm_arena *arena)
 {
 	const size_t size = (chunk->n + 7) / 8;
-	uint8_t *nulls = NULL;
+	uint8_t *nulls = orm_arena_calloc(arena, size, 1);
 
-	if (!member->optional && member->type != ORM_TEXT && member->type != ORM_BYTES)
-		return true;
+	if (!nulls)
+		return false;
 	for (size_t i = 0; i < chunk->n; i++) {
-		if (!orm_member_is_null(member, chunk->rows[i]))
-			continue;
-		if (!nulls) {
-			nulls = orm_arena_calloc(arena, size, 1);
-			if (!nulls)
-				return false;
-		}
-		nulls[i / 8] = (uint8_t)(nulls[i / 8] | 1U << (i % 8));
+		if (orm_member_is_null(member, chunk->rows[i]))
+			nulls[i / 8] = (uint8_t)(nulls[i / 8] | 1U << (i % 8));
 	}
-	if (nulls) {
-		column->has_nulls = true;
-		column->nulls = (ProtobufCBinaryData){.len = size, .data = nulls};
-	}
+	column->has_nulls = true;
+	column->nulls = (ProtobufCBinaryData){.len = size, .data = nulls};
 	return true;
 }
 
@@ -207,7 +205,8 @@ static Ormd__V1__Batch *make_batch(const encoded_chunk *chunk, orm_arena *arena)
 		ormd__v1__column__init(list[c]);
 		list[c]->has_column = true;
 		list[c]->column = chunk->columns[c];
-		if (!put_cells(chunk, member, chunk->sizes[c], list[c], arena) || !put_nulls(chunk, member, list[c], arena))
+		if (!put_cells(chunk, member, chunk->sizes[c], list[c], arena) ||
+		    (chunk->n_nulls[c] > 0 && !put_nulls(chunk, member, list[c], arena)))
 			return NULL;
 	}
 	return batch;
@@ -349,28 +348,60 @@ static orm_status close_part(orm_encoder *encoder)
 	return ORM_OK;
 }
 
-static bool start_chunk(encoded_chunk *chunk, orm_arena *arena)
+static size_t most_rows(const orm_encoder *encoder)
+{
+	const size_t most = encoder->limits->max_rows;
+
+	return most > 0 && most < MAX_ROWS ? most : MAX_ROWS;
+}
+
+/* Room for n rows of the shape's columns of varying size; kept for the next batch. */
+static bool reserve_scratch(orm_encoder *encoder, size_t n_columns)
+{
+	const size_t wanted = most_rows(encoder) * n_columns;
+
+	if (!encoder->rows)
+		encoder->rows = orm_arena_alloc(encoder->arena, most_rows(encoder) * sizeof encoder->rows[0]);
+	if (encoder->sizes_capacity < wanted) {
+		encoder->sizes = orm_arena_alloc(encoder->arena, wanted * sizeof encoder->sizes[0]);
+		encoder->sizes_capacity = encoder->sizes ? wanted : 0;
+	}
+	return encoder->rows && (wanted == 0 || encoder->sizes);
+}
+
+/* The columns of the shape, once for all its batches. */
+static bool start_shape(orm_encoder *encoder, encoded_chunk *chunk)
 {
 	const orm_layout *layout = chunk->shape->layout;
+	size_t n_sized = 0;
 
-	chunk->rows = orm_arena_alloc(arena, chunk->n * sizeof chunk->rows[0]);
-	chunk->columns = orm_arena_calloc(arena, layout->n_members, sizeof chunk->columns[0]);
-	chunk->sizes = orm_arena_calloc(arena, layout->n_members, sizeof chunk->sizes[0]);
-	if (!chunk->rows || !chunk->columns || !chunk->sizes)
+	chunk->columns = orm_arena_calloc(encoder->arena, layout->n_members, sizeof chunk->columns[0]);
+	chunk->sizes = orm_arena_calloc(encoder->arena, layout->n_members, sizeof chunk->sizes[0]);
+	chunk->n_nulls = orm_arena_calloc(encoder->arena, layout->n_members, sizeof chunk->n_nulls[0]);
+	if (!chunk->columns || !chunk->sizes || !chunk->n_nulls)
 		return false;
-	for (size_t i = 0; i < chunk->n; i++)
-		chunk->rows[i] = orm_struct_of(chunk->objects[i]);
 	for (uint16_t c = 0; chunk->shape->columns && c < layout->n_members; c++) {
-		if (!orm_column_set_has(chunk->shape->columns, c))
-			continue;
-		if (layout->members[c].type == ORM_TEXT || layout->members[c].type == ORM_BYTES) {
-			chunk->sizes[chunk->n_columns] = orm_arena_alloc(arena, chunk->n * sizeof(uint32_t));
-			if (!chunk->sizes[chunk->n_columns])
-				return false;
-		}
-		chunk->columns[chunk->n_columns++] = c;
+		if (orm_column_set_has(chunk->shape->columns, c))
+			chunk->columns[chunk->n_columns++] = c;
 	}
+	for (size_t c = 0; c < chunk->n_columns; c++)
+		n_sized += has_size(&layout->members[chunk->columns[c]]);
+	if (!reserve_scratch(encoder, n_sized))
+		return false;
+	n_sized = 0;
+	for (size_t c = 0; c < chunk->n_columns; c++) {
+		if (has_size(&layout->members[chunk->columns[c]]))
+			chunk->sizes[c] = encoder->sizes + n_sized++ * most_rows(encoder);
+	}
+	chunk->rows = encoder->rows;
 	return true;
+}
+
+static void start_chunk(encoded_chunk *chunk, const char **rows)
+{
+	for (size_t i = 0; i < chunk->n; i++)
+		rows[i] = orm_struct_of(chunk->objects[i]);
+	memset(chunk->n_nulls, 0, chunk->n_columns * sizeof chunk->n_nulls[0]);
 }
 
 /* Bytes of each row that are the same for all. */
@@ -389,24 +420,33 @@ static size_t fixed_size(const encoded_chunk *chunk)
 	return size;
 }
 
+/* Also counts the NULLs, while the row is at hand. */
 static size_t measure_row(const encoded_chunk *chunk, size_t row)
 {
 	size_t size = 0;
 
 	for (size_t c = 0; c < chunk->n_columns; c++) {
 		const orm_member *member = &chunk->shape->layout->members[chunk->columns[c]];
-		size_t cell;
+		size_t cell = 0;
 
-		if (!chunk->sizes[c])
-			continue;
 		if (member->type == ORM_TEXT) {
 			const char *text = text_at(chunk->rows[row], member);
 
-			cell = (text ? strlen(text) : 0) + 1;
-		} else {
+			cell = 1;
+			if (text)
+				cell += strlen(text);
+			else
+				chunk->n_nulls[c]++;
+		} else if (member->type == ORM_BYTES) {
 			const orm_bytes *bytes = bytes_at(chunk->rows[row], member);
 
-			cell = bytes->data ? bytes->size : 0;
+			if (bytes->data)
+				cell = bytes->size;
+			else
+				chunk->n_nulls[c]++;
+		} else {
+			chunk->n_nulls[c] += member->optional && !chunk->rows[row][member->offset];
+			continue;
 		}
 		chunk->sizes[c][row] = cell < UINT32_MAX ? (uint32_t)cell : UINT32_MAX; /* more fits into no message */
 		size += cell;
@@ -477,15 +517,17 @@ void orm_encoder_start(orm_encoder *encoder)
 
 orm_status orm_encoder_put(orm_encoder *encoder, const orm_shape *shape, orm_object *const *objects, size_t n)
 {
-	const size_t most = encoder->limits->max_rows ? encoder->limits->max_rows : MAX_ROWS;
+	encoded_chunk chunk = {.shape = shape};
 
+	if (!start_shape(encoder, &chunk))
+		return orm_mirror_no_memory(encoder->error);
 	while (n > 0) {
-		encoded_chunk chunk = {.shape = shape, .objects = objects, .n = n < most ? n : most};
 		orm_status status;
 		size_t bytes;
 
-		if (!start_chunk(&chunk, encoder->arena))
-			return orm_mirror_no_memory(encoder->error);
+		chunk.objects = objects;
+		chunk.n = n < most_rows(encoder) ? n : most_rows(encoder);
+		start_chunk(&chunk, encoder->rows);
 		chunk.n = measure(encoder, &chunk, &bytes);
 		if (chunk.n == 0) {
 			if (!encoder->started)

@@ -43,6 +43,9 @@ typedef struct orm_encoder {
 	orm_pointers            adds, updates, deletes; /* of the current part */
 	orm_pointers            runs;
 	size_t                  room;      /* bytes left in the current part */
+	const char            **rows;      /* scratch of one batch: its structs, */
+	uint32_t               *sizes;     /* and of its texts and bytes, column by column */
+	size_t                  sizes_capacity;
 	bool                    started;   /* the current part has something in it */
 } orm_encoder;
 

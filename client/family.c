@@ -323,6 +323,13 @@ static int compare_keys(const void *one, const void *other)
 
 	if (!known || !other_known)
 		return (int)other_known - (int)known;
+	if (layout->integer_key) {
+		const orm_member *member = &layout->members[layout->mapper->key[0]];
+		const int64_t a = orm_member_integer(member, one);
+		const int64_t b = orm_member_integer(member, other);
+
+		return (a > b) - (a < b);
+	}
 	for (uint16_t i = 0; i < layout->mapper->n_key; i++) {
 		const orm_member *member = &layout->members[layout->mapper->key[i]];
 		orm_value a, b;

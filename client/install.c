@@ -192,7 +192,7 @@ static bool changes_key(const orm_incoming *in, const void *snapshot, const void
 	for (size_t i = 0; i < in->batch.n_vectors; i++) {
 		const orm_member *member = &in->layout->members[in->batch.vectors[i].column];
 
-		if ((member->key || member->referenced) && !orm_member_equal(member, snapshot, row))
+		if ((member->key || member->referenced) && !orm_member_identical(member, snapshot, row) && !orm_member_equal(member, snapshot, row))
 			return true;
 	}
 	return false;
@@ -202,7 +202,7 @@ static bool changes_key(const orm_incoming *in, const void *snapshot, const void
 static void merge_member(orm_incoming *in, orm_object *object, const orm_member *member, const void *row)
 {
 	void *snapshot = orm_snapshot_of(object);
-	const bool same = orm_member_equal(member, snapshot, row);
+	const bool same = orm_member_identical(member, snapshot, row) || orm_member_equal(member, snapshot, row);
 	bool edited;
 
 	if (same && in->kind != INSTALL_CHANGED)

@@ -68,7 +68,8 @@ void orm_mirror_clear(orm_mirror *mirror)
 		orm_model_state *model = &mirror->models[i];
 
 		orm_map_clear(&model->keys);
-		model->first = model->last = NULL;
+		model->first = model->last = model->indexed = NULL;
+		model->n_indexed = 0;
 		model->given = NULL;
 		model->n_given = model->given_capacity = 0;
 		free(model->scratch);

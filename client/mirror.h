@@ -72,8 +72,8 @@ uint64_t orm_mirror_seen(const orm_mirror *mirror);
 /* The object whose struct is at exactly this address; NULL for anything else, another session's struct included. */
 orm_object *orm_mirror_find(const orm_mirror *mirror, const void *address);
 orm_object *orm_mirror_by_handle(const orm_mirror *mirror, uint64_t handle);
-/* By primary key, values in key order and of the columns' types. Not the gone. */
-orm_object *orm_mirror_by_key(const orm_mirror *mirror, const orm_layout *layout, const orm_value *key);
+/* By primary key, values in key order and of the columns' types. Not the gone. Objects that came since the last call are indexed first. */
+orm_object *orm_mirror_by_key(orm_mirror *mirror, const orm_layout *layout, const orm_value *key);
 
 const orm_layout *orm_object_layout(const orm_object *object);
 void         *orm_object_struct(const orm_object *object);

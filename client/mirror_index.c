@@ -60,11 +60,6 @@ static bool has_integer_key(const void *value, const void *key)
 	return orm_member_integer(&layout->members[layout->mapper->key[0]], orm_snapshot_of(object)) == *(const int64_t *)key;
 }
 
-orm_object *orm_key_find_integer(const orm_mirror *mirror, const orm_layout *layout, int64_t key)
-{
-	return orm_map_get(&mirror->models[layout->number].keys, orm_hash_u64((uint64_t)key), has_integer_key, &key);
-}
-
 static bool has_key(const void *value, const void *key)
 {
 	const orm_object *object = value;
@@ -90,18 +85,6 @@ static uint64_t hash_values(const orm_value *values, size_t n)
 	return hash;
 }
 
-orm_object *orm_key_find(const orm_mirror *mirror, const orm_layout *layout, const orm_value *key)
-{
-	if (layout->integer_key)
-		return orm_key_find_integer(mirror, layout, key[0].integer);
-	return orm_map_get(&mirror->models[layout->number].keys, hash_values(key, layout->mapper->n_key), has_key, key);
-}
-
-orm_object *orm_mirror_by_key(const orm_mirror *mirror, const orm_layout *layout, const orm_value *key)
-{
-	return orm_key_find(mirror, layout, key);
-}
-
 static uint64_t hash_key(orm_mirror *mirror, const orm_object *object)
 {
 	const orm_layout *layout = orm_layout_of(object);
@@ -125,16 +108,100 @@ bool orm_key_is_known(const orm_layout *layout, const void *structure)
 	return true;
 }
 
+/* Is it among those that the map has caught up with? */
+static bool is_indexed(const orm_model_state *model, const orm_object *object)
+{
+	return orm_slab_of(object)->n_before + object->index < model->n_indexed;
+}
+
+static bool has_known_key(const orm_object *object)
+{
+	return !(object->flags & OBJECT_NEW) || orm_key_is_known(orm_layout_of(object), orm_snapshot_of(object));
+}
+
 bool orm_key_put(orm_mirror *mirror, orm_object *object)
 {
-	const orm_layout *layout = orm_layout_of(object);
+	orm_model_state *model = &mirror->models[orm_layout_of(object)->number];
 
-	if ((object->flags & OBJECT_NEW) && !orm_key_is_known(layout, orm_snapshot_of(object)))
+	if (!is_indexed(model, object) || !has_known_key(object))
 		return true;
-	return orm_map_put(&mirror->models[layout->number].keys, hash_key(mirror, object), object);
+	return orm_map_put(&model->keys, hash_key(mirror, object), object);
 }
 
 void orm_key_remove(orm_mirror *mirror, orm_object *object)
 {
-	orm_map_remove(&mirror->models[orm_layout_of(object)->number].keys, hash_key(mirror, object), object);
+	orm_model_state *model = &mirror->models[orm_layout_of(object)->number];
+
+	if (is_indexed(model, object))
+		orm_map_remove(&model->keys, hash_key(mirror, object), object);
+}
+
+#define AHEAD 8 /* objects whose place in the map is fetched while others are put */
+
+static void prefetch_key(orm_mirror *mirror, const orm_model_state *model, const orm_object *object)
+{
+	const orm_map *map = &model->keys;
+
+	if (model->layout->integer_key)
+		__builtin_prefetch(&map->slots[(hash_key(mirror, object) >> 32) & (map->n_slots - 1)], 1);
+}
+
+static bool index_slab(orm_mirror *mirror, orm_model_state *model, orm_slab *slab)
+{
+	const uint32_t first = (uint32_t)(model->n_indexed - slab->n_before);
+
+	for (uint32_t i = first; i < slab->n_objects; i++) {
+		orm_object *object = &slab->objects[i];
+
+		if (i + AHEAD < slab->n_objects)
+			prefetch_key(mirror, model, object + AHEAD);
+		if (!(object->flags & OBJECT_GONE) && has_known_key(object) && !orm_map_put(&model->keys, hash_key(mirror, object), object))
+			return false;
+		model->n_indexed++;
+	}
+	return true;
+}
+
+/* Put what has come since the last look-up. */
+static void catch_up(orm_mirror *mirror, orm_model_state *model)
+{
+	const orm_slab *last = model->last;
+	orm_slab *slab = model->indexed ? model->indexed : model->first;
+
+	if (!last || model->n_indexed == last->n_before + last->n_objects)
+		return;
+	if (!orm_map_reserve(&model->keys, last->n_before + last->n_objects - model->n_indexed)) {
+		mirror->out_of_memory = true;
+		return;
+	}
+	for (; slab; slab = slab->next) {
+		if (!index_slab(mirror, model, slab)) {
+			mirror->out_of_memory = true;
+			return;
+		}
+		model->indexed = slab;
+	}
+}
+
+orm_object *orm_key_find_integer(orm_mirror *mirror, const orm_layout *layout, int64_t key)
+{
+	orm_model_state *model = &mirror->models[layout->number];
+
+	catch_up(mirror, model);
+	return orm_map_get(&model->keys, orm_hash_u64((uint64_t)key), has_integer_key, &key);
+}
+
+orm_object *orm_key_find(orm_mirror *mirror, const orm_layout *layout, const orm_value *key)
+{
+	orm_model_state *model = &mirror->models[layout->number];
+
+	if (layout->integer_key)
+		return orm_key_find_integer(mirror, layout, key[0].integer);
+	catch_up(mirror, model);
+	return orm_map_get(&model->keys, hash_values(key, layout->mapper->n_key), has_key, key);
+}
+
+orm_object *orm_mirror_by_key(orm_mirror *mirror, const orm_layout *layout, const orm_value *key)
+{
+	return orm_key_find(mirror, layout, key);
 }

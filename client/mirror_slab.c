@@ -13,6 +13,7 @@ struct orm_slab_chunk {
 };
 
 #define MAX_CHUNK (32 * ORM_SLAB_SIZE)
+#define POPULATE_CHUNK (8 * ORM_SLAB_SIZE) /* so large a session will use it: one system call instead of a page fault for every 4 KiB */
 
 static size_t round_up(size_t size, size_t to)
 {
@@ -59,7 +60,8 @@ static bool add_chunk(orm_mirror *mirror, size_t least)
 	if (!chunk)
 		return false;
 	/* One slab's size more, so that an aligned address is in it. */
-	chunk->map = mmap(NULL, size + ORM_SLAB_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	chunk->map = mmap(NULL, size + ORM_SLAB_SIZE, PROT_READ | PROT_WRITE,
+	                  MAP_PRIVATE | MAP_ANONYMOUS | (size >= POPULATE_CHUNK ? MAP_POPULATE : 0), -1, 0);
 	if (chunk->map == MAP_FAILED) {
 		free(chunk);
 		return false;
@@ -84,6 +86,7 @@ static orm_slab *new_slab(orm_mirror *mirror, orm_model_state *model)
 		return NULL;
 	mirror->chunk_next += model->slab_size;
 	slab->layout = layout;
+	slab->n_before = model->last ? model->last->n_before + model->last->n_objects : 0;
 	slab->structs = (char *)slab + model->structs_at;
 	slab->snapshot = (ptrdiff_t)(model->capacity * layout->size);
 	slab->families = (orm_family **)(void *)((char *)slab + model->families_at);

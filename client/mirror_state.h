@@ -22,6 +22,7 @@ typedef struct orm_slab   orm_slab;
 struct orm_slab {
 	const orm_layout *layout;
 	orm_slab         *next;      /* of the same model, in the order of creation */
+	size_t            n_before;  /* objects in the slabs before it */
 	char             *structs;
 	ptrdiff_t         snapshot;  /* from a struct to its snapshot, bytes */
 	orm_family      **families;  /* of each object: layout->n_out of which it is a child, then layout->n_in of which it is the parent */
@@ -37,7 +38,9 @@ struct orm_slab {
 typedef struct orm_model_state {
 	const orm_layout *layout;
 	orm_slab         *first, *last;
-	orm_map           keys;        /* by primary key, of snapshots */
+	orm_map           keys;        /* by primary key, of snapshots: of the first n_indexed objects */
+	orm_slab         *indexed;     /* the slab that the last of these is in; NULL: none is */
+	size_t            n_indexed;
 	uint64_t        **given;       /* sets of columns that orm_adds were given; owned by the arena */
 	uint16_t          n_given, given_capacity;
 	uint32_t          capacity;    /* of a slab */
@@ -159,12 +162,15 @@ void        orm_slabs_free(orm_mirror *mirror);
 bool orm_handle_put(orm_mirror *mirror, uint64_t handle, orm_object *object); /* false: out of memory */
 void orm_handle_remove(orm_mirror *mirror, uint64_t handle);
 
-/* In and out of the map of keys, by the snapshot's key. A key that is not known yet (a generated one that is 0) is not put. */
+/*
+ * In and out of the map of keys, by the snapshot's key. A key that is not known yet (a generated one that is 0) is not put. New objects are not put one by one: the
+ * map catches up when somebody looks, so that a long result that nobody asks for by key pays nothing for it.
+ */
 bool        orm_key_put(orm_mirror *mirror, orm_object *object);
 void        orm_key_remove(orm_mirror *mirror, orm_object *object);
 bool        orm_key_is_known(const orm_layout *layout, const void *structure);
-orm_object *orm_key_find_integer(const orm_mirror *mirror, const orm_layout *layout, int64_t key);
-orm_object *orm_key_find(const orm_mirror *mirror, const orm_layout *layout, const orm_value *key);
+orm_object *orm_key_find_integer(orm_mirror *mirror, const orm_layout *layout, int64_t key);
+orm_object *orm_key_find(orm_mirror *mirror, const orm_layout *layout, const orm_value *key);
 
 static inline int64_t orm_member_integer(const orm_member *member, const void *structure)
 {
