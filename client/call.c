@@ -106,6 +106,9 @@ static orm_status apply(orm_call *call, bool published, const Ormd__V1__Sync *sy
 		status = orm_sync_apply(session->mirror, sync, error);
 	if (status == ORM_OK)
 		status = notices_take(session, sync, error);
+	/* Its own rollback is how a participant says that it knows. */
+	if (status == ORM_OK && call->method != METHOD_ROLLBACK)
+		status = notices_check_rollback(sync, error);
 	return status;
 }
 

@@ -73,6 +73,18 @@ orm_status notices_take(orm_session *session, const Ormd__V1__Sync *sync, orm_er
 	return taken ? ORM_OK : orm_fail(error, ORM_ENOMEM, "out of memory");
 }
 
+orm_status notices_check_rollback(const Ormd__V1__Sync *sync, orm_error *error)
+{
+	for (size_t i = 0; sync && i < sync->n_notices; i++) {
+		const Ormd__V1__Notice *notice = sync->notices[i];
+
+		if (notice->kind == ORMD__V1__NOTICE_KIND__NOTICE_ROLLED_BACK)
+			return orm_fail(error, ORM_EABORTED, "the unit of work was rolled back for all: %s. Call orm_rollback to go on",
+			                notice->text ? notice->text : "no reason was given");
+	}
+	return ORM_OK;
+}
+
 void notices_fini(orm_session *session)
 {
 	forget(session, session->n_notices);
