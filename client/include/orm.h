@@ -495,6 +495,7 @@ ORM_WHERE_FUNCTIONS_(datetime, orm_datetime);
 		orm_date: prefix##date, orm_opt_date: prefix##date, orm_time: prefix##time,                            \
 		orm_opt_time: prefix##time, orm_datetime: prefix##datetime, orm_opt_datetime: prefix##datetime)
 
+#ifndef __cplusplus /* which has no _Generic either: a C++ program declares models and opens sessions in C */
 static inline orm_arg orm_arg_integer(int64_t value) { return (orm_arg){.kind = 1, .as.integer = value}; }
 static inline orm_arg orm_arg_number(double value) { return (orm_arg){.kind = 2, .as.number = value}; }
 static inline orm_arg orm_arg_text(const char *value) { return (orm_arg){.kind = 3, .as.text = value}; }
@@ -503,6 +504,7 @@ static inline orm_arg orm_arg_bytes(orm_bytes value) { return (orm_arg){.kind = 
 static inline orm_arg orm_arg_date(orm_date value) { return (orm_arg){.kind = 1, .as.integer = value.days}; }
 static inline orm_arg orm_arg_time(orm_time value) { return (orm_arg){.kind = 1, .as.integer = value.us}; }
 static inline orm_arg orm_arg_datetime(orm_datetime value) { return (orm_arg){.kind = 1, .as.integer = value.us}; }
+#endif
 
 /* Each integer type is named, rather than taken by default, so that a pointer to something else does not compile. */
 #define ORM_ARG_(x)                                                                                                    \
