@@ -218,29 +218,94 @@ static bool collect(plan_work *work)
 
 /* ---- is the order of the tables enough? --------------------------------------------------------------------- */
 
-/* Rows of models in a circle may refer to each other in any order. */
+/* Do the key's columns have the foreign key's values? */
+static bool refers_to(const ormd_layout *layout, const ormd_record *record, const orm_foreign_key *key, const ormd_layout *target_layout,
+		      const ormd_record *target)
+{
+	for (uint16_t i = 0; i < key->n_columns; i++) {
+		orm_value mine, theirs;
+
+		ormd_record_value(layout, record, key->columns[i], &mine);
+		ormd_record_value(target_layout, target, key->target_columns[i], &theirs);
+		if (mine.null || !orm_value_equal(&mine, &theirs))
+			return false;
+	}
+	return true;
+}
+
+static ormd_object *find_referred(const plan_work *work, const ormd_layout *layout, const ormd_record *record, const orm_foreign_key *key)
+{
+	const orm_mapper *target = key->target;
+	orm_value values[ORM_MAX_COLUMNS];
+
+	for (uint16_t i = 0; i < target->n_key; i++) {
+		for (uint16_t j = 0; j < key->n_columns; j++) {
+			if (key->target_columns[j] == target->key[i])
+				ormd_record_value(layout, record, key->columns[j], &values[i]);
+		}
+		if (values[i].null)
+			return NULL;
+	}
+	return ormd_unit_by_key(work->session, target, values);
+}
+
+/* Is the referred row written before the object's, if tables are written one after the other? Most trees are added from the root. */
+static bool refers_back(const plan_work *work, const mapper_work *item, const ormd_object *object, const orm_foreign_key *key)
+{
+	const ormd_object *referred;
+
+	if (!key->target->in_cycle)
+		return true;
+	if (!key->to_key)
+		return false;
+	referred = find_referred(work, item->layout, object->record, key);
+	if (!referred || referred == object || referred->state != ORMD_STATE_NEW)
+		return true;
+	return key->target == item->mapper ? referred->change->order < object->change->order : work->by_mapper[referred->mapper] < item;
+}
+
+static bool all_refer_back(const plan_work *work, const mapper_work *item)
+{
+	for (size_t i = 0; i < item->n_inserts; i++) {
+		for (uint16_t j = 0; j < item->mapper->n_foreign_keys; j++) {
+			if (!refers_back(work, item, item->inserts[i], &item->mapper->foreign_keys[j]))
+				return false;
+		}
+	}
+	return true;
+}
+
+static bool is_referred(const orm_registry *registry, const orm_mapper *mapper)
+{
+	for (uint16_t i = 0; i < registry->n_mappers; i++) {
+		for (uint16_t j = 0; j < registry->mappers[i].n_foreign_keys; j++) {
+			if (registry->mappers[i].foreign_keys[j].target == mapper)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Rows of models in a circle may refer to each other in any order, and others to a key that comes or goes. */
 static bool rows_may_wait(const plan_work *work)
 {
-	size_t n_in_cycle = 0;
+	size_t n_inserts = 0, n_deletes = 0;
 
 	for (size_t i = 0; i < work->n_items; i++) {
 		const mapper_work *item = &work->items[i];
 
-		if (item->mapper->in_cycle)
-			n_in_cycle += item->n_inserts + item->n_deletes;
-		if (item->moves_key) {
-			/* Others may refer to a value that comes or goes. */
-			for (uint16_t j = 0; j < work->session->registry->n_mappers; j++) {
-				const orm_mapper *mapper = &work->session->registry->mappers[j];
-
-				for (uint16_t k = 0; k < mapper->n_foreign_keys; k++) {
-					if (mapper->foreign_keys[k].target == item->mapper)
-						return true;
-				}
-			}
-		}
+		if (item->moves_key && is_referred(work->session->registry, item->mapper))
+			return true;
+		n_inserts += item->mapper->in_cycle ? item->n_inserts : 0;
+		n_deletes += item->mapper->in_cycle ? item->n_deletes : 0;
 	}
-	return n_in_cycle > 1;
+	if (n_inserts + n_deletes <= 1)
+		return false;
+	for (size_t i = 0; i < work->n_items && n_deletes == 0; i++) {
+		if (work->items[i].mapper->in_cycle && !all_refer_back(work, &work->items[i]))
+			return true;
+	}
+	return n_deletes > 0;
 }
 
 /* ---- steps -------------------------------------------------------------------------------------------------- */
@@ -358,37 +423,6 @@ static bool plan_tables(plan_work *work)
 	for (size_t i = work->n_items; i-- > 0 && ok;)
 		ok = add_deletes(work, &work->items[i]);
 	return ok;
-}
-
-/* Do the key's columns have the foreign key's values? */
-static bool refers_to(const ormd_layout *layout, const ormd_record *record, const orm_foreign_key *key, const ormd_layout *target_layout,
-		      const ormd_record *target)
-{
-	for (uint16_t i = 0; i < key->n_columns; i++) {
-		orm_value mine, theirs;
-
-		ormd_record_value(layout, record, key->columns[i], &mine);
-		ormd_record_value(target_layout, target, key->target_columns[i], &theirs);
-		if (mine.null || !orm_value_equal(&mine, &theirs))
-			return false;
-	}
-	return true;
-}
-
-static ormd_object *find_referred(const plan_work *work, const ormd_layout *layout, const ormd_record *record, const orm_foreign_key *key)
-{
-	const orm_mapper *target = key->target;
-	orm_value values[ORM_MAX_COLUMNS];
-
-	for (uint16_t i = 0; i < target->n_key; i++) {
-		for (uint16_t j = 0; j < key->n_columns; j++) {
-			if (key->target_columns[j] == target->key[i])
-				ormd_record_value(layout, record, key->columns[j], &values[i]);
-		}
-		if (values[i].null)
-			return NULL;
-	}
-	return ormd_unit_by_key(work->session, target, values);
 }
 
 const ormd_object *ormd_plan_covering(const plan_work *work, const mapper_work *item, const ormd_object *object)
