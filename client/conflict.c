@@ -14,6 +14,7 @@ typedef struct orm_conflict_place {
 	uint16_t    column;
 	uint64_t    rev;
 	bool        gone;
+	bool        deleted;    /* theirs is the deletion, published and not committed */
 	bool        has_theirs; /* `theirs` is to go into the snapshot when it is taken */
 	orm_value   theirs;
 } orm_conflict_place;
@@ -193,7 +194,7 @@ orm_status orm_conflict_take(orm_mirror *mirror, const Ormd__V1__ConflictDetail 
 
 		if (!object)
 			continue;
-		*place = (orm_conflict_place){.object = object, .column = ORM_NO_NUMBER, .rev = field->rev};
+		*place = (orm_conflict_place){.object = object, .column = ORM_NO_NUMBER, .rev = field->rev, .deleted = field->deleted};
 		*conflict = (orm_conflict){.model = orm_layout_of(object)->model, .object = orm_struct_of(object), .column = ""};
 		conflict->key = key_text(mirror, object);
 		conflict->author = orm_arena_strdup(&mirror->conflict_arena, field->author_name ? field->author_name : "");
@@ -258,8 +259,10 @@ static orm_status keep_mine(orm_mirror *mirror, const orm_conflict_place *place,
 	orm_object *object = place->object;
 	orm_dispute *dispute;
 
-	if (place->gone) {
+	if (place->gone || place->deleted) {
+		/* What another deleted can only be added anew: the rest of the unit has no such object any more. */
 		drop_dispute(mirror, orm_dispute_find(mirror, object, ORM_NO_NUMBER));
+		orm_object_leave(mirror, object);
 		return orm_object_readd(mirror, object, error);
 	}
 	dispute = orm_dispute_find(mirror, object, place->column);

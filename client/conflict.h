@@ -4,7 +4,8 @@
  *
  * A dispute is what the mirror remembers when somebody else's change arrives for a member with an unsent edit: the revision that the edit
  * was based on, and theirs. The draft sends such a field with its old base, so that the server refuses it; its refusal lists the
- * conflicts, which orm_conflicts shows. Resolving with "mine" raises the base to theirs, with "theirs" takes theirs into the struct.
+ * conflicts, which orm_conflicts shows. Resolving with "mine" raises the base to theirs, with "theirs" takes theirs into the struct. Where theirs is
+ * the deletion, "mine" makes the object a new one with the same struct, key and values, and a new handle.
  */
 #ifndef CLIENT_CONFLICT_H
 #define CLIENT_CONFLICT_H

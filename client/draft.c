@@ -168,6 +168,22 @@ static orm_status put_in_group(draft_builder *builder, const orm_shape *shape, o
 	return ORM_OK;
 }
 
+/* The oldest base of what travels as references: a disputed foreign key keeps its base in that form, too. */
+static uint64_t base_of_references(const draft_builder *builder, const orm_object *object, uint64_t base)
+{
+	const orm_layout *layout = orm_layout_of(object);
+
+	for (uint16_t a = 0; a < layout->n_out; a++) {
+		for (uint16_t c = 0; builder->references[a] && c < layout->out[a]->n_columns; c++) {
+			const orm_dispute *dispute = orm_dispute_find(builder->mirror, object, layout->out[a]->child_columns[c]);
+
+			if (dispute && dispute->base < base)
+				base = dispute->base;
+		}
+	}
+	return base;
+}
+
 /* Columns under dispute keep the base that their edits were made on, and so travel apart from the others. */
 static orm_status put_disputed(draft_builder *builder, orm_object *object, orm_shape *shape)
 {
@@ -180,6 +196,8 @@ static orm_status put_disputed(draft_builder *builder, orm_object *object, orm_s
 		return orm_mirror_no_memory(builder->error);
 	if (whole)
 		shape->base = whole->base;
+	if (shape->references)
+		shape->base = base_of_references(builder, object, shape->base);
 	for (uint16_t c = 0; c < layout->n_members; c++) {
 		const orm_dispute *dispute = orm_column_set_has(builder->columns, c) ? orm_dispute_find(builder->mirror, object, c) : NULL;
 		orm_shape apart = {.kind = DRAFT_UPDATES, .layout = layout, .columns = one};

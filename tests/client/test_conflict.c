@@ -266,6 +266,46 @@ static void deletion_by_another_of_an_edited_object(void **state)
 	assert_int_equal(f->draft.n_parts, 0);
 }
 
+static void object_that_another_deleted_can_be_kept(void **state)
+{
+	fixture *f = *state;
+	User *user = INSTALL(f, User, 1, {.id = 7, .name = "base", .email = "e"});
+	Ormd__V1__FieldConflict *fields[] = {object_conflict(f, 1, true, 9)};
+	const Ormd__V1__Batch *batch;
+
+	user->name = "mine";
+	sync_leaving(f, 9, DELETED, 1);
+	take(f, fields, 1);
+	assert_int_equal(resolve(f, NULL, ORM_MINE), 0);
+	assert_int_equal(orm_mirror_state(f->mirror, user), ORM_PENDING);
+	build(f);
+	assert_int_equal(f->draft.n_adds, 1);
+	assert_int_equal(f->draft.parts[0]->n_updates, 0);
+	batch = f->draft.parts[0]->adds[0]->objects->values;
+	assert_int_equal(find_column(batch, USER_ID)->int64s[0], 7);
+	assert_memory_equal(find_column(batch, USER_NAME)->text.data, "mine", 5);
+	accept(f, 0, 0, 0);
+	sync_leaving(f, 12, GONE, 1); /* the deleted one's commit is not this one's */
+	assert_int_equal(orm_mirror_state(f->mirror, user), ORM_PENDING);
+}
+
+static void disputed_link_to_a_new_object_keeps_its_base(void **state)
+{
+	fixture *f = *state;
+	Node *node = INSTALL(f, Node, 1, {.id = 1, .parent_id = {true, 2}}, {.id = 2}, {.id = 3});
+	Node *fresh = ADD(f, Node, .label = "new");
+
+	node->parent = fresh;
+	node->label = "mine";
+	assert_ok(f, orm_mirror_settle(f->mirror, &f->error));
+	sync_changed(f, 9, make_rows(f, &Node_model, 1, &(Node){.parent_id = {true, 3}}, 1, COLUMNS(NODE_PARENT)));
+	assert_ptr_equal(node->parent, fresh);
+	build(f);
+	assert_int_equal(f->draft.parts[0]->n_updates, 1);
+	assert_int_equal(f->draft.parts[0]->updates[0]->n_references, 1);
+	assert_int_equal(f->draft.parts[0]->updates[0]->base_rev, 0);
+}
+
 static void change_by_another_of_a_deleted_object(void **state)
 {
 	fixture *f = *state;
@@ -389,6 +429,8 @@ int main(void)
 		WITH(new_change_after_mine_conflicts_again),
 		WITH(discard_settles_disputes),
 		WITH(deletion_by_another_of_an_edited_object),
+		WITH(object_that_another_deleted_can_be_kept),
+		WITH(disputed_link_to_a_new_object_keeps_its_base),
 		WITH(change_by_another_of_a_deleted_object),
 		WITH(edits_of_an_object_that_left_are_not_lost),
 		WITH(foreign_key_edit_is_kept),
