@@ -108,8 +108,12 @@ void ormd_session_leave(ormd_session *session, uint32_t number, bool died, const
 	}
 	participant->departed = true;
 	session->n_present--;
-	if (session->pending.len > 0 && (session->n_present == 0 || (died && session->on_death == ORMD_ON_DEATH_ROLLBACK)))
-		ormd_unit_rollback(session, number, reason ? reason : died ? "died" : "left");
+	if (session->pending.len > 0 && (session->n_present == 0 || (died && session->on_death == ORMD_ON_DEATH_ROLLBACK))) {
+		char why[160];
+
+		snprintf(why, sizeof why, "%s, so the unit was rolled back: %s", died ? "died" : "left", reason ? reason : "no reason was given");
+		ormd_unit_rollback(session, number, why);
+	}
 	ormd_unit_forget_settled(session);
 	forget_departed(session);
 }
@@ -159,9 +163,9 @@ orm_status ormd_session_check_seen(const ormd_session *session, uint32_t number,
 	(void)seen; /* having seen it is not enough: the participant has to say that it knows, by rolling back its own */
 	if (!participant || participant->aborted == 0)
 		return ORM_OK;
-	return orm_fail(error, ORM_EABORTED, "the unit of work was rolled back by %s (participant %u)%s%s; call orm_rollback, then start it again",
+	return orm_fail(error, ORM_EABORTED, "the unit of work is gone: %s (participant %u) %s; call orm_rollback, then start it again",
 	                ormd_participant_name(session, participant->aborted_by), (unsigned)participant->aborted_by,
-	                participant->aborted_why ? ": " : "", participant->aborted_why ? participant->aborted_why : "");
+	                participant->aborted_why ? participant->aborted_why : "rolled it back");
 }
 
 /* ---- notices ---- */
@@ -188,6 +192,26 @@ void ormd_participants_fini(ormd_session *session)
 	}
 }
 
+/* One line for people that says all of it: "warehouse died: its process 4711 has ended". Owned. */
+static char *sentence(ormd_notice_kind kind, const char *name, const char *text)
+{
+	static const char *const formats[] = {
+		[ORMD_NOTICE_JOINED] = "%s %s",
+		[ORMD_NOTICE_LEFT] = "%s left: %s",
+		[ORMD_NOTICE_DIED] = "%s died: %s",
+		[ORMD_NOTICE_PUBLISHED] = "%s %s",
+		[ORMD_NOTICE_COMMITTED] = "%s %s",
+		[ORMD_NOTICE_ROLLED_BACK] = "%s %s",
+	};
+	const char *format = formats[kind];
+	const int len = snprintf(NULL, 0, format, name, text);
+	char *line = len < 0 ? NULL : malloc((size_t)len + 1);
+
+	if (line)
+		snprintf(line, (size_t)len + 1, format, name, text);
+	return line;
+}
+
 void ormd_notice_put(ormd_session *session, ormd_notice_kind kind, uint32_t participant, const char *text)
 {
 	if (!session->name)
@@ -202,7 +226,7 @@ void ormd_notice_put(ormd_session *session, ormd_notice_kind kind, uint32_t part
 	ormd_notices *notices = session->notices;
 	const size_t place = notices->next % N_NOTICES;
 	char *name = strdup(ormd_participant_name(session, participant));
-	char *copy = strdup(text);
+	char *copy = sentence(kind, ormd_participant_name(session, participant), text);
 
 	if (!name || !copy) {
 		free(name);
