@@ -79,7 +79,7 @@ orm_status notices_check_rollback(const Ormd__V1__Sync *sync, orm_error *error)
 		const Ormd__V1__Notice *notice = sync->notices[i];
 
 		if (notice->kind == ORMD__V1__NOTICE_KIND__NOTICE_ROLLED_BACK)
-			return orm_fail(error, ORM_EABORTED, "the unit of work was rolled back for all: %s. Call orm_rollback to go on",
+			return orm_fail(error, ORM_EABORTED, "the unit of work is gone: %s; call orm_rollback to go on",
 			                notice->text ? notice->text : "no reason was given");
 	}
 	return ORM_OK;
