@@ -94,5 +94,7 @@ void ormd_database_stats_get(const ormd_database *database, ormd_database_stats 
  */
 orm_status ormd_database_reserve_keys(ormd_database *database, const orm_mapper *mapper, uint32_t count, int64_t *first, orm_error *error);
 void       ormd_database_note_key(ormd_database *database, const orm_mapper *mapper, int64_t key);
+/* The table was dropped: its successor's keys start at 1 again. */
+void       ormd_database_restart_keys(ormd_database *database, const orm_mapper *mapper);
 
 #endif

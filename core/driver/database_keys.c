@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Generated keys, counted in memory. The next key of a table only ever rises while the server lives: what is reserved
- * is never handed out again, even if the unit that reserved it never commits.
+ * Generated keys, counted in memory. The next key of a table only ever rises while the server lives and the table exists: what is
+ * reserved is never handed out again, even if the unit that reserved it never commits.
  */
 #include "driver/database_internal.h"
 
@@ -162,6 +162,19 @@ void ormd_database_note_key(ormd_database *database, const orm_mapper *mapper, i
 	/* Without memory for it nothing is lost: the next reservation makes the counter, and asks the table. */
 	if (counter)
 		raise_counter(counter, key);
+	pthread_mutex_unlock(&database->lock);
+}
+
+void ormd_database_restart_keys(ormd_database *database, const orm_mapper *mapper)
+{
+	pthread_mutex_lock(&database->lock);
+
+	key_counter *counter = find_counter(database, mapper->table);
+
+	if (counter) {
+		counter->next = 1;
+		counter->generation = 0; /* by now it may have been made anew and filled */
+	}
 	pthread_mutex_unlock(&database->lock);
 }
 

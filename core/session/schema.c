@@ -47,5 +47,9 @@ orm_status ormd_schema_create_all(ormd_database *database, const orm_registry *r
 
 orm_status ormd_schema_drop_all(ormd_database *database, const orm_registry *registry, int64_t deadline_us, uint32_t *n_tables, orm_error *error)
 {
-	return change_schema(database, registry, ormd_ddl_drop_all, deadline_us, n_tables, error);
+	const orm_status status = change_schema(database, registry, ormd_ddl_drop_all, deadline_us, n_tables, error);
+
+	for (uint16_t i = 0; status == ORM_OK && i < registry->n_mappers; i++)
+		ormd_database_restart_keys(database, &registry->mappers[i]);
+	return status;
 }
