@@ -62,6 +62,7 @@ int main(void)
 	orm_db      *db = orm_connect("sqlite:///blog.db", models);
 	orm_session *s  = orm_session_open(db);
 
+	orm_drop_all(db);               /* what an earlier run left */
 	orm_create_all(db);
 	blog(s);
 	if (orm_commit(s) < 0)          /* the first failure since the last commit */

@@ -65,10 +65,12 @@ static void the_tutorial_runs(void **state)
 	test_place *place = *state;
 	char        output[SUPPORT_PATH_SIZE];
 	support_join(place->database, place->directory, "blog.db");
-	assert_int_equal(run(place, output, "tutorial", NULL, NULL), 0);
-	char *text = support_read_file(output, NULL);
-	assert_string_equal(text, "Alice wrote \"Hello, world\"\n");
-	free(text);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(run(place, output, "tutorial", NULL, NULL), 0);
+		char *text = support_read_file(output, NULL);
+		assert_string_equal(text, "Alice wrote \"Hello, world\"\n");
+		free(text);
+	}
 	assert_int_equal(place_number(place, "SELECT count(*) FROM users"), 1);
 	assert_string_equal(place_text(place, "SELECT name || ' ' || email FROM users"), "Alice alice@new.example");
 	assert_int_equal(place_number(place, "SELECT count(*) FROM posts"), 0);
