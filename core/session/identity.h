@@ -50,6 +50,14 @@ void   ormd_keys_put(ormd_keys *keys, uint32_t hash, uint32_t number); /* after 
 bool   ormd_keys_remove(ormd_keys *keys, uint32_t hash, uint32_t number);
 size_t ormd_keys_size(const ormd_keys *keys);
 
+/* A table of many keys is slow for its cache misses: say a few rows ahead which slot will be wanted. */
+static inline void ormd_keys_prefetch(const ormd_keys *keys, uint32_t hash)
+{
+	if (keys->n_slots)
+		__builtin_prefetch(&keys->slots[hash & (keys->n_slots - 1)]);
+}
+#define ORMD_KEYS_AHEAD 16
+
 /* Walk the numbers with this hash: start with *cursor = SIZE_MAX; 0 at the end. */
 uint32_t ormd_keys_probe(const ormd_keys *keys, uint32_t hash, size_t *cursor);
 

@@ -141,23 +141,52 @@ static bool meet(ormd_install *install, ormd_object *object, ormd_record *record
 	return true;
 }
 
-static ormd_object *install_row(ormd_install *install, ormd_mapper_unit *unit, ormd_record *record)
+/* `record` is taken. NULL: out of memory. */
+static ormd_object *install_row(ormd_install *install, ormd_mapper_unit *unit, ormd_record *record, uint32_t hash)
 {
 	ormd_session *session = install->session;
-	const orm_mapper *mapper = unit->layout.mapper;
-	const uint32_t hash = ormd_record_hash(&unit->layout, record, mapper->key, mapper->n_key);
 	ormd_object *object = find(session, unit, record, hash);
 
 	if (object)
 		return meet(install, object, record) ? object : NULL;
-	object = ormd_object_new(session, mapper, session->next_handle, record);
+	object = ormd_object_new(session, unit->layout.mapper, session->next_handle, record);
 	if (!object) {
 		ormd_record_free(record, &session->pool);
 		return NULL;
 	}
 	session->next_handle++;
-	ormd_object_enter_keys(session, object);
+	ormd_object_enter_keys(session, object, hash);
 	return object;
+}
+
+/* A few rows: first all their records, so that their slots are near when they are looked up. */
+static bool install_some(ormd_install *install, ormd_mapper_unit *unit, ormd_record_reader *reader, size_t n, ormd_object **objects)
+{
+	ormd_session *session = install->session;
+	const orm_mapper *mapper = unit->layout.mapper;
+	ormd_record *records[ORMD_KEYS_AHEAD];
+	uint32_t hashes[ORMD_KEYS_AHEAD];
+	bool installed = true;
+
+	for (size_t i = 0; i < n; i++) {
+		records[i] = ormd_record_reader_next(reader, &session->pool);
+		if (!records[i]) {
+			installed = false;
+			n = i;
+			break;
+		}
+		hashes[i] = ormd_record_hash(&unit->layout, records[i], mapper->key, mapper->n_key);
+		ormd_keys_prefetch(&unit->keys, hashes[i]);
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (!installed) {
+			ormd_record_free(records[i], &session->pool);
+			continue;
+		}
+		objects[i] = install_row(install, unit, records[i], hashes[i]);
+		installed = objects[i] != NULL;
+	}
+	return installed;
 }
 
 orm_status ormd_unit_install(ormd_install *install, const orm_batch *batch, ormd_object **objects, orm_error *error)
@@ -166,23 +195,22 @@ orm_status ormd_unit_install(ormd_install *install, const orm_batch *batch, ormd
 	ormd_mapper_unit *unit = &session->mappers[batch->mapper->number];
 	ormd_record_reader reader;
 	orm_arena scratch;
-	orm_status status = ORM_OK;
+	bool installed;
 
 	orm_arena_init(&scratch, 0);
-	if (!ormd_record_reader_init(&reader, &unit->layout, batch, &scratch) || !ormd_keys_reserve(&unit->keys, batch->n_rows))
-		status = orm_fail(error, ORM_ENOMEM, "out of memory for %zu rows of %s", batch->n_rows, batch->mapper->name);
-	for (size_t row = 0; row < batch->n_rows && status == ORM_OK; row++) {
-		ormd_record *record = ormd_record_reader_next(&reader, &session->pool);
+	installed = ormd_record_reader_init(&reader, &unit->layout, batch, &scratch) && ormd_keys_reserve(&unit->keys, batch->n_rows);
+	for (size_t row = 0; row < batch->n_rows && installed; row += ORMD_KEYS_AHEAD) {
+		const size_t left = batch->n_rows - row;
 
-		objects[row] = record ? install_row(install, unit, record) : NULL;
-		if (!objects[row])
-			status = orm_fail(error, ORM_ENOMEM, "out of memory for %zu rows of %s", batch->n_rows, batch->mapper->name);
+		installed = install_some(install, unit, &reader, left < ORMD_KEYS_AHEAD ? left : ORMD_KEYS_AHEAD, objects + row);
 	}
 	orm_arena_fini(&scratch);
-	if (status == ORM_OK && session->max_memory && ormd_unit_memory(session) > session->max_memory)
-		status = orm_fail(error, ORM_ELIMIT, "the session would hold more than its %zu bytes of memory: read in smaller pieces, or raise the limit",
-		                  session->max_memory);
-	return status;
+	if (!installed)
+		return orm_fail(error, ORM_ENOMEM, "out of memory for %zu rows of %s", batch->n_rows, batch->mapper->name);
+	if (session->max_memory && ormd_unit_memory(session) > session->max_memory)
+		return orm_fail(error, ORM_ELIMIT, "the session would hold more than its %zu bytes of memory: read in smaller pieces, or raise the limit",
+		                session->max_memory);
+	return ORM_OK;
 }
 
 void ormd_unit_row_gone(ormd_install *install, ormd_object *object)

@@ -158,7 +158,7 @@ static void undo(ormd_publish *publish)
 		if (object->change)
 			ormd_change_insert(session, object->change, object->change->previous);
 		if (rekey)
-			ormd_object_enter_keys(session, object);
+			ormd_object_enter_keys(session, object, ormd_object_hash(session, object, object->record));
 	}
 }
 

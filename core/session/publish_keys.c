@@ -5,11 +5,10 @@
 #include "session/publish.h"
 
 /* Into the identity map, unless a live object has this key. */
-static orm_status enter_keys(ormd_publish *publish, ormd_object *object)
+static orm_status enter_keys(ormd_publish *publish, ormd_object *object, uint32_t hash)
 {
 	ormd_session *session = publish->session;
 	ormd_mapper_unit *unit = &session->mappers[object->mapper];
-	const uint32_t hash = ormd_object_hash(session, object, object->record);
 	size_t cursor = SIZE_MAX;
 	uint32_t number;
 
@@ -27,7 +26,33 @@ static orm_status enter_keys(ormd_publish *publish, ormd_object *object)
 	}
 	if (!ormd_keys_reserve(&unit->keys, 1))
 		return ormd_publish_no_memory(publish);
-	ormd_object_enter_keys(session, object);
+	ormd_object_enter_keys(session, object, hash);
+	return ORM_OK;
+}
+
+static orm_status enter_created(ormd_publish *publish)
+{
+	ormd_session *session = publish->session;
+	uint32_t hashes[ORMD_KEYS_AHEAD];
+
+	for (size_t i = 0; i < publish->n_created; i += ORMD_KEYS_AHEAD) {
+		const size_t left = publish->n_created - i;
+		const size_t n = left < ORMD_KEYS_AHEAD ? left : ORMD_KEYS_AHEAD;
+
+		for (size_t j = 0; j < n; j++) {
+			const ormd_object *object = publish->created[i + j];
+
+			hashes[j] = ormd_object_hash(session, object, object->record);
+			ormd_keys_prefetch(&session->mappers[object->mapper].keys, hashes[j]);
+		}
+		for (size_t j = 0; j < n; j++) {
+			ormd_object *object = publish->created[i + j];
+			const orm_status status = object->state == ORMD_STATE_NEW ? enter_keys(publish, object, hashes[j]) : ORM_OK;
+
+			if (status != ORM_OK)
+				return status;
+		}
+	}
 	return ORM_OK;
 }
 
@@ -58,17 +83,14 @@ orm_status ormd_publish_change_keys(ormd_publish *publish)
 				ormd_object_leave_keys_as(session, publish->touched[i].object, publish->touched[i].record);
 		}
 	}
-	for (size_t i = 0; i < publish->n_created && status == ORM_OK; i++) {
-		if (publish->created[i]->state == ORMD_STATE_NEW)
-			status = enter_keys(publish, publish->created[i]);
-	}
+	status = enter_created(publish);
 	for (size_t i = 0; i < publish->n_touched && status == ORM_OK && n_rekeyed > 0; i++) {
 		ormd_object *object = publish->touched[i].object;
 		const orm_mapper *mapper = ormd_object_mapper(session, object);
 
 		if (!(object->flags & ORMD_FLAG_REKEYED))
 			continue;
-		status = enter_keys(publish, object);
+		status = enter_keys(publish, object, ormd_object_hash(session, object, object->record));
 		if (status == ORM_OK && mapper->generated_key)
 			ormd_keys_note(session, mapper, ormd_record_integer(ormd_object_layout(session, object), object->record, mapper->key[0]));
 	}

@@ -106,7 +106,7 @@ static uint32_t variable_size(const orm_value *value)
 	return value->null ? 0 : value->size + (value->type == ORM_TEXT);
 }
 
-static uint32_t put_variable(const ormd_layout *layout, ormd_record *record, uint16_t column, const void *bytes, uint32_t size, bool text,
+static inline uint32_t put_variable(const ormd_layout *layout, ormd_record *record, uint16_t column, const void *bytes, uint32_t size, bool text,
                              uint32_t end)
 {
 	set_bit(record, layout->nulls, column, !bytes);

@@ -78,8 +78,10 @@ static orm_status visit_children(const child_visit *visit, const orm_map *map, c
 static orm_status visit_foreign_key(const child_visit *visit, child_target *targets, size_t n_targets, const orm_mapper *mapper, const orm_foreign_key *foreign_key)
 {
 	orm_map map;
-	orm_status status = ORM_OK;
+	orm_status status;
 
+	if (visit->publish->session->mappers[mapper->number].keys.len == 0 && visit->publish->n_created == 0)
+		return ORM_OK; /* no children at all */
 	orm_map_init(&map);
 	if (!orm_map_reserve(&map, n_targets))
 		return ormd_publish_no_memory(visit->publish);

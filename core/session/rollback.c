@@ -45,6 +45,15 @@ static void roll_back(ormd_session *session, ormd_change *change)
 	ormd_change_append(session, change);
 }
 
+/* Is its current key not the committed one? */
+static bool loses_key(const ormd_session *session, const ormd_change *change)
+{
+	const ormd_object *object = change->object;
+
+	return !change->base ||
+	       (change->base != object->record && !ormd_record_same_key(ormd_object_layout(session, object), change->base, object->record));
+}
+
 static void tell_participants(ormd_session *session, uint32_t by, const char *reason)
 {
 	for (size_t i = 0; i < session->n_participants; i++) {
@@ -66,14 +75,16 @@ void ormd_unit_rollback(ormd_session *session, uint32_t participant, const char 
 	ormd_unit_operation(session, participant);
 	ormd_unit_also_news(session, 0);
 
-	/* All keys leave before any returns: the unit may have exchanged them. */
-	for (ormd_change *change = session->pending.first; change; change = change->next)
-		ormd_object_leave_keys(session, change->object);
+	/* All changed keys leave before any returns: the unit may have exchanged them. */
+	for (ormd_change *change = session->pending.first; change; change = change->next) {
+		if (loses_key(session, change))
+			ormd_object_leave_keys(session, change->object);
+	}
 	while (session->pending.first)
 		roll_back(session, session->pending.first);
 	for (ormd_change *change = session->settled.last; change && change->revision == session->revision; change = change->previous) {
-		if (change->object->state == ORMD_STATE_PERSISTENT)
-			ormd_object_enter_keys(session, change->object);
+		if (change->object->state == ORMD_STATE_PERSISTENT && !(change->object->flags & ORMD_FLAG_KEYED))
+			ormd_object_enter_keys(session, change->object, ormd_object_hash(session, change->object, change->object->record));
 	}
 	for (uint16_t i = 0; i < session->registry->n_mappers; i++)
 		session->mappers[i].n_new = session->mappers[i].n_changed = session->mappers[i].n_deleted = 0;

@@ -164,11 +164,10 @@ uint32_t ormd_object_hash(const ormd_session *session, const ormd_object *object
 	return ormd_record_hash(layout, record, layout->mapper->key, layout->mapper->n_key);
 }
 
-void ormd_object_enter_keys(ormd_session *session, ormd_object *object)
+void ormd_object_enter_keys(ormd_session *session, ormd_object *object, uint32_t hash)
 {
 	assert(!(object->flags & ORMD_FLAG_KEYED));
-	ormd_keys_put(&session->mappers[object->mapper].keys, ormd_object_hash(session, object, object->record),
-	              ormd_handles_get(&session->handles, object->handle));
+	ormd_keys_put(&session->mappers[object->mapper].keys, hash, ormd_handles_get(&session->handles, object->handle));
 	object->flags |= ORMD_FLAG_KEYED;
 }
 

@@ -204,7 +204,7 @@ void         ormd_unit_count(ormd_session *session, const ormd_object *object, o
 #define ORMD_FLAG_OWN_RECORD 8U /* during a publish: its record was made by it, and nobody else has it */
 
 uint32_t ormd_object_hash(const ormd_session *session, const ormd_object *object, const ormd_record *record); /* of the key in `record` */
-void     ormd_object_enter_keys(ormd_session *session, ormd_object *object); /* after ormd_keys_reserve */
+void     ormd_object_enter_keys(ormd_session *session, ormd_object *object, uint32_t hash); /* of its record; after ormd_keys_reserve */
 void     ormd_object_leave_keys(ormd_session *session, ormd_object *object); /* if it is in there */
 void     ormd_object_leave_keys_as(ormd_session *session, ormd_object *object, const ormd_record *record); /* which it entered with this record's key */
 ormd_object *ormd_object_new(ormd_session *session, const orm_mapper *mapper, uint64_t handle, ormd_record *record); /* no keys yet; NULL: out of memory */
