@@ -102,30 +102,40 @@ int setup_database(void **state)
 {
 	fixture *f = calloc(1, sizeof *f);
 	char path[SUPPORT_PATH_SIZE];
+	char url[sizeof f->url];
 
 	assert_non_null(f);
-	orm_arena_init(&f->arena, 0);
-	snprintf(f->url, sizeof f->url, "sqlite:///%s", support_join(path, support_tempdir(), "shop.db"));
-	f->registry = orm_registry_new(specs, COUNT(specs), &f->error);
-	if (!f->registry)
-		fail_msg("%s", f->error.message);
-	open_it(f);
-	assert_ok(f, ormd_schema_create_all(f->database, f->registry, 0, NULL, &f->error));
-	new_session(f, NULL);
+	snprintf(url, sizeof url, "sqlite:///%s", support_join(path, support_tempdir(), "shop.db"));
+	setup_database_at(f, url);
 	*state = f;
 	return 0;
 }
 
 int teardown_database(void **state)
 {
-	fixture *f = *state;
+	teardown_database_at(*state);
+	free(*state);
+	return 0;
+}
 
+void setup_database_at(fixture *f, const char *url)
+{
+	orm_arena_init(&f->arena, 0);
+	snprintf(f->url, sizeof f->url, "%s", url);
+	f->registry = orm_registry_new(specs, COUNT(specs), &f->error);
+	if (!f->registry)
+		fail_msg("%s", f->error.message);
+	open_it(f);
+	assert_ok(f, ormd_schema_create_all(f->database, f->registry, 0, NULL, &f->error));
+	new_session(f, NULL);
+}
+
+void teardown_database_at(fixture *f)
+{
 	free_session(f);
 	ormd_database_close(f->database);
 	orm_registry_free(f->registry);
 	orm_arena_fini(&f->arena);
-	free(f);
-	return 0;
 }
 
 void free_session(fixture *f)

@@ -40,6 +40,10 @@ typedef struct fixture {
 int setup_database(void **state);    /* cmocka: a fixture with tables and a private session */
 int teardown_database(void **state);
 
+/* The same in the caller's (zeroed) storage, on a file of its choice. */
+void setup_database_at(fixture *f, const char *url);
+void teardown_database_at(fixture *f);
+
 void new_session(fixture *f, const char *name); /* in place of the one there is */
 void free_session(fixture *f);
 void reopen_database(fixture *f);               /* as after the server's end; with a new session */
