@@ -104,7 +104,7 @@ void ormd_session_leave(ormd_session *session, uint32_t number, bool died, const
 		ormd_draft_cancel(session);
 	if (session->n_present > 1) {
 		ormd_unit_operation(session, number);
-		ormd_notice_put(session, died ? ORMD_NOTICE_DIED : ORMD_NOTICE_LEFT, number, reason ? reason : died ? "died" : "left");
+		ormd_notice_put(session, died ? ORMD_NOTICE_DIED : ORMD_NOTICE_LEFT, number, reason);
 	}
 	participant->departed = true;
 	session->n_present--;
@@ -203,7 +203,7 @@ static char *sentence(ormd_notice_kind kind, const char *name, const char *text)
 		[ORMD_NOTICE_COMMITTED] = "%s %s",
 		[ORMD_NOTICE_ROLLED_BACK] = "%s %s",
 	};
-	const char *format = formats[kind];
+	const char *format = text ? formats[kind] : kind == ORMD_NOTICE_DIED ? "%s died" : "%s left";
 	const int len = snprintf(NULL, 0, format, name, text);
 	char *line = len < 0 ? NULL : malloc((size_t)len + 1);
 

@@ -101,9 +101,9 @@ static void put_fixed(const ormd_layout *layout, ormd_record *record, uint16_t c
 }
 
 /* Bytes that a value takes behind the fixed part: text has its NUL, NULL has nothing. */
-static uint32_t variable_size(const orm_value *value)
+static uint64_t variable_size(const orm_value *value)
 {
-	return value->null ? 0 : value->size + (value->type == ORM_TEXT);
+	return value->null ? 0 : (uint64_t)value->size + (value->type == ORM_TEXT);
 }
 
 static inline uint32_t put_variable(const ormd_layout *layout, ormd_record *record, uint16_t column, const void *bytes, uint32_t size, bool text,

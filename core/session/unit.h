@@ -221,7 +221,7 @@ ormd_participant *ormd_participant_find(const ormd_session *session, uint32_t nu
 const char       *ormd_participant_name(const ormd_session *session, uint32_t number); /* departed ones too; "the server" for 0; never NULL */
 orm_status        ormd_participant_saw(ormd_session *session, uint32_t number, uint64_t seen, ormd_participant **participant, orm_error *error);
 void              ormd_participants_fini(ormd_session *session);
-void              ormd_notice_put(ormd_session *session, ormd_notice_kind kind, uint32_t participant, const char *text); /* at the current revision; nothing in a private session */
+void              ormd_notice_put(ormd_session *session, ormd_notice_kind kind, uint32_t participant, const char *text); /* NULL: no reason is known. At the current revision; nothing in a private session */
 orm_status        ormd_notices_since(const ormd_session *session, uint32_t participant, uint64_t seen, orm_arena *arena, ormd_sync *sync, orm_error *error);
 
 /* rollback.c: undo the unit; `reason` for people, may be NULL */
