@@ -512,6 +512,54 @@ static void a_session_has_its_memory_limit(void **state)
 	library_fini(&small);
 }
 
+/* Let every allocation of the session's pool fail once: what was there stays, and the draft can be published again. */
+static void a_draft_that_finds_no_memory_never_was(void **state)
+{
+	(void)state;
+	const uint64_t author = install_row(&lib, lib.author, false, CELLS(INT(AUTHOR_ID, 1), TEXT(AUTHOR_NAME, "Ada"), INT32(AUTHOR_VERSION, 1)))->handle;
+	const uint64_t book =
+		install_row(&lib, lib.book, false, CELLS(INT(BOOK_ID, 1), TEXT(BOOK_TITLE, "x"), INT(BOOK_AUTHOR, 1), INT32(BOOK_RATING, 1)))->handle;
+	const uint64_t chapter = install_row(&lib, lib.chapter, false, CELLS(INT(CHAPTER_BOOK, 1), INT32(CHAPTER_NUMBER, 1)))->handle;
+	const uint64_t pending = add_row(&lib, lib.bob, lib.tag, CELLS(TEXT(TAG_CODE, "p")));
+	const uint64_t revision = ormd_session_revision(lib.session);
+	const uint64_t fresh = library_handle(&lib, lib.ann), paragraph = library_handle(&lib, lib.ann);
+	orm_pool *pool = &lib.session->pool;
+	const size_t used = pool->used;
+	rows_draft draft;
+	size_t failures = 0;
+	orm_status status;
+
+	draft_init(&draft, &lib);
+	draft_add_to(&draft, lib.book, fresh, CELLS(TEXT(BOOK_TITLE, "a rather long title, so that it has a size of its own")), lib.book_author, author);
+	draft_add(&draft, lib.tag, paragraph, CELLS(TEXT(TAG_CODE, "q")));
+	draft_update(&draft, lib.author, author, revision, CELLS(TEXT(AUTHOR_EMAIL, "new@example.com")));
+	draft_update(&draft, lib.tag, pending, revision, CELLS(TEXT(TAG_LABEL, "longer than before"), TEXT(TAG_CODE, "r")));
+	draft_delete(&draft, lib.book, book, revision);
+
+	while (orm_arena_alloc(&pool->arena, 16) && pool->arena.size < ((size_t)1 << 20))
+		pool->arena.budget = pool->arena.size; /* use up what is left */
+	for (;;) {
+		status = draft_publish(&draft, lib.ann);
+		if (status == ORM_OK)
+			break;
+		assert_int_equal(status, ORM_ENOMEM);
+		assert_true(failures++ < 1000);
+		assert_int_equal(pool->used, used);
+		assert_true(ormd_session_revision(lib.session) == revision);
+		assert_string_equal(cell_of(&lib, author, AUTHOR_EMAIL), "NULL");
+		assert_string_equal(cell_of(&lib, pending, TAG_CODE), "'p'");
+		assert_int_equal(object_state(&lib, book), ORMD_STATE_PERSISTENT);
+		assert_int_equal(object_state(&lib, chapter), ORMD_STATE_PERSISTENT);
+		assert_int_equal(object_state(&lib, fresh), ORMD_STATE_NONE);
+		check_consistency(&lib);
+		pool->arena.budget += 48;
+	}
+	assert_true(failures > 8);
+	assert_string_equal(cell_of(&lib, fresh, BOOK_AUTHOR), "1");
+	assert_string_equal(cell_of(&lib, pending, TAG_CODE), "'r'");
+	assert_int_equal(object_state(&lib, chapter), ORMD_STATE_DELETED);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -539,6 +587,7 @@ int main(void)
 		TEST(a_cancelled_draft_never_was),
 		TEST(the_end_of_a_draft_in_parts_tells_its_conflicts),
 		cmocka_unit_test(a_session_has_its_memory_limit),
+		TEST(a_draft_that_finds_no_memory_never_was),
 	};
 
 	return cmocka_run_group_tests_name("session_publish", tests, NULL, NULL);
