@@ -635,8 +635,10 @@ void fake_server_stop(fake_server *server)
 {
 	if (!server)
 		return;
+	pthread_mutex_lock(&server->lock);
 	for (size_t i = 0; i < server->n_held; i++)
 		rpc_call_fail(server->held[i], RPC_CANCELLED, "the test is over");
+	pthread_mutex_unlock(&server->lock);
 	rpc_server_free(server->rpc);
 	orm_buffer_fini(&server->log);
 	orm_buffer_fini(&server->handed);
