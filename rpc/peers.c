@@ -341,8 +341,8 @@ static void *watch(void *arg)
 	rpc_peers         *peers = &server->peers;
 	struct epoll_event ready[64];
 	for (;;) {
-		int n = epoll_wait(peers->epoll_fd, ready, 64, -1);
-		/* Events first: what is told about a connection comes before its process' end. */
+		/* Events first: what is told about a connection comes before its process' end. They also end the watch of some. */
+		epoll_wait(peers->epoll_fd, ready, 64, -1);
 		uint64_t count;
 		ssize_t  got = read(peers->event_fd, &count, sizeof count);
 		(void)got;
@@ -364,6 +364,8 @@ static void *watch(void *arg)
 			rpc_conn_unref(event->conn);
 			free(event);
 		}
+		/* Asked anew: of those that were ready before the events some are gone. */
+		int n = epoll_wait(peers->epoll_fd, ready, 64, 0);
 		for (int i = 0; i < n; i++) {
 			if (ready[i].data.ptr)
 				process_ended(server, ready[i].data.ptr);
