@@ -126,6 +126,21 @@ static bool is_answered(const orm_failure *failed)
 	return failed->detail != NULL;
 }
 
+/* May the server have done it, although it did not say so? Other codes are refusals. */
+static bool may_be_done(const orm_failure *failed)
+{
+	switch (failed->code) {
+	case RPC_RESOURCE_EXHAUSTED:
+	case RPC_INVALID_ARGUMENT:
+	case RPC_UNIMPLEMENTED:
+	case RPC_PERMISSION_DENIED:
+	case RPC_UNAUTHENTICATED:
+		return false;
+	default:
+		return !is_answered(failed);
+	}
+}
+
 /* A commit whose fate is open is for the caller to settle: nothing sticks yet. */
 static bool is_open_commit(const orm_call *call, const orm_failure *failed)
 {
@@ -148,7 +163,7 @@ static orm_status fail_call(orm_call *call, const rpc_status *status)
 	if (call->restarted)
 		orm_fail(&failed.error, ORM_ELOST,
 			 "the server was restarted, and the session ended with it; its unit was not written. Open a new session");
-	else if (!is_answered(&failed) && call->sent.n_parts > 0)
+	else if (may_be_done(&failed) && call->sent.n_parts > 0 && !call->accepted)
 		session->draft_unknown = true;
 
 	const orm_status code = session_fail(session, &failed.error);

@@ -82,7 +82,8 @@ orm_status server_program_find(const char *wanted, char path[PATH_MAX], orm_erro
 				strerror(errno));
 	if (environment && *environment)
 		return ORM_OK;
-	if (executable(ORM_BINDIR "/ormd", path) || beside_library(path) || in_search_path(path))
+	/* Beside the library first: an installation that was moved, or one of several, has its own. */
+	if (beside_library(path) || executable(ORM_BINDIR "/ormd", path) || in_search_path(path))
 		return ORM_OK;
 	return orm_fail(error, ORM_ENOTFOUND,
 			"no session server found to start: install ormd, put it into $PATH, or name it in the environment variable ORMD");

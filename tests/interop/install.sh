@@ -78,5 +78,6 @@ if readelf -d "$work/project/blog_static" | grep -q liborm; then
 	echo "blog_static needs liborm.so"
 	exit 1
 fi
-PATH=$prefix/bin:$PATH run "$work/project/blog_static" static
+export ORMD="$prefix/bin/ormd"
+run "$work/project/blog_static" static
 say "done"
