@@ -492,7 +492,7 @@ orm_status ormd_flush_run(ormd_flush *flush, ormd_connection *connection, orm_er
 	forget_run(flush);
 	if (!error)
 		error = &ignored;
-	if (flush->plan.torn && defer)
+	if (flush->plan.defer && defer)
 		status = connection->driver->run(connection, defer, error);
 	for (size_t i = 0; i < flush->plan.n_steps && status == ORM_OK; i++)
 		status = write_step(flush, connection, &flush->plan.steps[i], error);

@@ -96,11 +96,6 @@ ormd_action *ormd_graph_action(ormd_graph *graph, uint32_t number)
 	return &graph->nodes[number].action;
 }
 
-uint32_t ormd_graph_len(const ormd_graph *graph)
-{
-	return graph->n_nodes;
-}
-
 static void link_tie(ormd_graph *graph, uint32_t number)
 {
 	tie *t = &graph->ties[number];

@@ -56,7 +56,6 @@ ormd_graph *ormd_graph_new(const orm_registry *registry, orm_arena *arena, size_
 /* The action's number, counted from 0; UINT32_MAX when out of memory. Add them in the order they should have if nothing speaks against it. */
 uint32_t     ormd_graph_add(ormd_graph *graph, const ormd_action *action);
 ormd_action *ormd_graph_action(ormd_graph *graph, uint32_t number); /* good until the next add */
-uint32_t     ormd_graph_len(const ormd_graph *graph);
 
 /* A tie; of an action with itself, none. RELEASE with `given` ORM_NO_NUMBER: not by a foreign key of its own. False when out of memory. */
 bool ormd_graph_tie(ormd_graph *graph, ormd_tie_kind kind, uint32_t before, uint32_t after, uint16_t given, uint16_t taken);

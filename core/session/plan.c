@@ -287,18 +287,20 @@ static bool is_referred(const orm_registry *registry, const orm_mapper *mapper)
 }
 
 /* Rows of models in a circle may refer to each other in any order, and others to a key that comes or goes. */
-static bool rows_may_wait(const plan_work *work)
+static bool rows_may_wait(plan_work *work)
 {
 	size_t n_inserts = 0, n_deletes = 0;
 
 	for (size_t i = 0; i < work->n_items; i++) {
 		const mapper_work *item = &work->items[i];
 
-		if (item->moves_key && is_referred(work->session->registry, item->mapper))
-			return true;
+		/* Rows that are not in the session may refer to a value that is away only for a while. */
+		work->defer = work->defer || (item->moves_key && is_referred(work->session->registry, item->mapper));
 		n_inserts += item->mapper->in_cycle ? item->n_inserts : 0;
 		n_deletes += item->mapper->in_cycle ? item->n_deletes : 0;
 	}
+	if (work->defer)
+		return true;
 	if (n_inserts + n_deletes <= 1)
 		return false;
 	for (size_t i = 0; i < work->n_items && n_deletes == 0; i++) {
@@ -452,16 +454,15 @@ orm_status ormd_plan_make(const ormd_session *session, orm_arena *arena, ormd_pl
 {
 	plan_work work = {.session = session, .arena = arena};
 	bool by_row = false;
-	bool torn = false;
 
 	if (!init_work(&work) || !collect(&work))
 		goto failed;
 	by_row = rows_may_wait(&work);
 	if (!by_row && !ormd_plan_values_taken(&work, &by_row))
 		goto failed;
-	if (!(by_row ? ormd_plan_rows(&work, &torn) : plan_tables(&work)))
+	if (!(by_row ? ormd_plan_rows(&work) : plan_tables(&work)))
 		goto failed;
-	*plan = (ormd_plan){.steps = work.steps, .n_steps = work.n_steps, .torn = torn};
+	*plan = (ormd_plan){.steps = work.steps, .n_steps = work.n_steps, .defer = work.defer};
 	return ORM_OK;
 failed:
 	return orm_fail(error, ORM_ENOMEM, "out of memory");

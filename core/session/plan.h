@@ -26,7 +26,7 @@ typedef struct ormd_plan_step {
 typedef struct ormd_plan {
 	const ormd_plan_step *steps;
 	size_t                n_steps;
-	bool                  torn;    /* no order satisfies every foreign key between the statements: put their check off if the engine can */
+	bool                  defer;   /* foreign keys may lead nowhere between two statements: put their check off if the engine can */
 } ormd_plan;
 
 /* Plan what is pending now. ORM_ENOMEM. */

@@ -376,6 +376,8 @@ static bool add_insert(row_plan *plan, mapper_work *item, ormd_object *object, c
 		return shape &&
 		       add_action(plan, add_row(plan, item, object, before, object->record), ORMD_UPDATE, &shape->shape, replaced);
 	}
+	/* Rows that refer to the key by a foreign key that does nothing at deletions will find it again. */
+	plan->work->defer = plan->work->defer || number != NONE;
 	shape = ormd_plan_insert_shape(plan->work, item, object->record);
 	return shape && add_action(plan, add_row(plan, item, object, NULL, object->record), ORMD_INSERT, &shape->shape, NULL);
 }
@@ -542,7 +544,7 @@ static bool add_steps(row_plan *plan, const uint32_t *sequence, size_t n)
 	return true;
 }
 
-bool ormd_plan_rows(plan_work *work, bool *torn)
+bool ormd_plan_rows(plan_work *work)
 {
 	row_plan plan = {.work = work};
 	const uint32_t *sequence = NULL;
@@ -555,7 +557,7 @@ bool ormd_plan_rows(plan_work *work, bool *torn)
 		return false;
 	if (!add_actions(&plan) || !tie_rows(&plan) || !ormd_graph_run(plan.graph, &sequence, &n))
 		return false;
-	*torn = ormd_graph_is_torn(plan.graph);
+	work->defer = work->defer || ormd_graph_is_torn(plan.graph);
 	return add_steps(&plan, sequence, n);
 }
 

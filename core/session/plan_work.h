@@ -45,6 +45,7 @@ typedef struct plan_work {
 	size_t              n_rows;
 	ormd_plan_step     *steps;
 	size_t              n_steps, max_steps;
+	bool                defer;       /* the plan's */
 } plan_work;
 
 /* The shape of these columns (bitmap); NULL when out of memory. */
@@ -65,6 +66,6 @@ const ormd_object *ormd_plan_covering(const plan_work *work, const mapper_work *
 bool ormd_plan_values_taken(plan_work *work, bool *taken);
 
 /* plan_rows.c: order every row by itself. False when out of memory. */
-bool ormd_plan_rows(plan_work *work, bool *torn);
+bool ormd_plan_rows(plan_work *work);
 
 #endif

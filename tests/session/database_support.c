@@ -50,6 +50,30 @@ static const orm_column_spec line_columns[] = {{.name = "order_no", .type = ORM_
 					       {.name = "no", .type = ORM_INT32, .primary_key = true},
 					       {.name = "text", .type = ORM_TEXT, .nullable = true}};
 
+static const orm_relationship_spec line_relationships[] = {{.name = "parts", .to_many = true, .target = "Part", .reverse = "line"}};
+static const orm_column_spec part_columns[] = {
+	ID,
+	{.name = "line_no", .type = ORM_INT32, .nullable = true, .references_model = "Line", .references_column = "no"},
+	{.name = "order_no", .type = ORM_INT64, .references_model = "Line", .references_column = "order_no"}};
+static const orm_relationship_spec part_relationships[] = {{.name = "line", .target = "Line", .reverse = "parts"}};
+
+/* Refers to a unique column that is no key. */
+static const orm_column_spec letter_columns[] = {
+	ID, {.name = "email", .type = ORM_TEXT, .max_length = 20, .references_model = "User", .references_column = "email"}};
+static const orm_relationship_spec letter_relationships[] = {{.name = "receiver", .target = "User"}};
+
+#define UNIQUE(n, t) {.name = n, .type = t, .unique = true}
+static const orm_column_spec kind_columns[] = {ID,
+					       UNIQUE("int32", ORM_INT32),
+					       UNIQUE("int64", ORM_INT64),
+					       UNIQUE("real", ORM_DOUBLE),
+					       UNIQUE("text", ORM_TEXT),
+					       UNIQUE("bytes", ORM_BYTES),
+					       UNIQUE("date", ORM_DATE),
+					       UNIQUE("time", ORM_TIME),
+					       UNIQUE("datetime", ORM_DATETIME)};
+static const orm_column_spec flag_columns[] = {ID, UNIQUE("flag", ORM_BOOL)};
+
 static const orm_column_spec team_columns[] = {ID, {.name = "name", .type = ORM_TEXT}};
 static const orm_relationship_spec team_relationships[] = {
 	{.name = "members", .to_many = true, .target = "Member", .reverse = "team"}};
@@ -80,7 +104,11 @@ static const orm_model_spec specs[] = {
 	MODEL("Right", "rights", right_columns),
 	MODEL("Hard", "hards", hard_columns),
 	MODEL("Account", "accounts", account_columns),
-	MODEL("Line", "lines", line_columns),
+	MODEL_WITH("Part", "parts", part_columns, part_relationships),
+	MODEL_WITH("Line", "lines", line_columns, line_relationships),
+	MODEL_WITH("Letter", "letters", letter_columns, letter_relationships),
+	MODEL("Kind", "kinds", kind_columns),
+	MODEL("Flag", "flags", flag_columns),
 	MODEL_WITH("Member", "members", member_columns, member_relationships),
 	MODEL_WITH("Team", "teams", team_columns, team_relationships),
 	MODEL("Stamp", "stamps", stamp_columns),

@@ -18,9 +18,10 @@
  * Node(id, name, parent_id nullable Node): node.children, node.parent. Leaf(id, parent_id Leaf, cascade)
  * Left(id, right_id nullable Right) <-> Right(id, left_id Left). Hard(id, other_id Hard): not nullable
  * Account(id, owner 8 unique, balance, version, note default 'none', opened default now)
- * Line(order_no, no, text): composite key. Part(id, order_no, line_no nullable -> Line): line.parts, part.line
+ * Line(order_no, no, text): composite key. Part(id, line_no nullable, order_no -> Line): line.parts, part.line
+ * Letter(id, email -> User.email): letter.receiver. Kind(id, and a unique column of each type but bool). Flag(id, flag unique bool)
  * Team(id, name) 1-n Member(id, name, team_id nullable, set null): team.members
- * Badge(code key text 4, holder unique nullable, version)
+ * Badge(code key text 4, holder unique nullable, version) <- Stamp(id, badge nullable)
  */
 typedef struct fixture {
 	char           url[SUPPORT_PATH_SIZE + 16];

@@ -367,6 +367,118 @@ static void composite_keys(void **state)
 	assert_string_equal(f->error.key, "(7, 2)");
 }
 
+/* ---- composite keys, keys that are not primary, all types --------------------------------------------------- */
+
+static void foreign_key_of_several_columns(void **state)
+{
+	fixture *f = *state;
+	const uint64_t first = add(f, "Line", "order_no no text", 7LL, 1LL, "one");
+	const uint64_t part = add(f, "Part", "line_no order_no", 1LL, 7LL);
+	uint64_t second;
+
+	commit(f);
+	second = add(f, "Line", "order_no no text", 7LL, 2LL, "two");
+	set(f, part, "line_no", 2LL);
+	del(f, first);
+	commit(f);
+	assert_string_equal(ask(f, "SELECT order_no, line_no FROM parts"), "7|2");
+	assert_string_equal(ask(f, "SELECT order_no, no FROM lines"), "7|2");
+	set(f, part, "line_no", NO_VALUE);
+	set(f, second, "no", 3LL);
+	set(f, part, "line_no", 3LL);
+	commit(f);
+	assert_string_equal(ask(f, "SELECT parts.line_no, lines.no FROM parts, lines"), "3|3");
+}
+
+static void foreign_key_to_a_unique_column(void **state)
+{
+	fixture *f = *state;
+	const uint64_t letter = (add(f, "User", "name email", "Ann", "a@x"), add(f, "Letter", "email", "a@x"));
+	const uint64_t ann = (uint64_t)f->participant << ORMD_HANDLE_SHIFT | (f->counter - 1);
+	uint64_t bob;
+
+	commit(f);
+	bob = add(f, "User", "name email", "Bob", "b@x");
+	set(f, letter, "email", "b@x");
+	set(f, ann, "email", NULL);
+	commit(f);
+	assert_string_equal(ask(f, "SELECT email FROM letters"), "b@x");
+	set(f, bob, "email", "bob@x");
+	set(f, letter, "email", "bob@x");
+	commit(f);
+	assert_string_equal(ask(f, "SELECT users.email, letters.email FROM users, letters WHERE users.name = 'Bob'"), "bob@x|bob@x");
+	del(f, letter);
+	del(f, bob);
+	commit(f);
+	assert_string_equal(ask(f, "SELECT count(*) FROM users"), "1");
+}
+
+static void swap_of_values_that_others_refer_to(void **state)
+{
+	fixture *f = *state;
+	const uint64_t ann = add(f, "User", "name email", "Ann", "a@x");
+	const uint64_t bob = add(f, "User", "name email", "Bob", "b@x");
+
+	commit(f);
+	outside(f, "INSERT INTO letters(email) VALUES ('a@x'), ('b@x')"); /* which the session does not know */
+	set(f, ann, "email", "b@x");
+	set(f, bob, "email", "a@x");
+	commit(f);
+	assert_string_equal(ask(f, "SELECT name, email FROM users ORDER BY id"), "Ann|b@x;Bob|a@x");
+	set(f, ann, "email", "c@x"); /* but taking it away for good is refused */
+	assert_int_equal(try_commit(f), ORM_ECONSTRAINT);
+	assert_string_equal(ask(f, "SELECT name, email FROM users ORDER BY id"), "Ann|b@x;Bob|a@x");
+}
+
+static void unique_values_of_every_type_swapped(void **state)
+{
+	static const char *const columns = "int32 int64 real text bytes date time datetime";
+	fixture *f = *state;
+	const uint64_t a = add(f, "Kind", columns, 1LL, 1LL, 1.5, "a", "a", 1LL, 1LL, 1LL);
+	const uint64_t b = add(f, "Kind", columns, 2LL, 2LL, 2.5, "b", "b", 2LL, 2LL, 2LL);
+
+	commit(f);
+	set(f, a, columns, 2LL, 2LL, 2.5, "b", "b", 2LL, 2LL, 2LL);
+	set(f, b, columns, 1LL, 1LL, 1.5, "a", "a", 1LL, 1LL, 1LL);
+	commit(f);
+	assert_string_equal(ask(f, "SELECT * FROM kinds ORDER BY id"), "1|2|2|2.5|b|b|2|2|2;2|1|1|1.5|a|a|1|1|1");
+}
+
+static void swap_without_a_third_value_is_refused(void **state)
+{
+	fixture *f = *state;
+	const uint64_t a = add(f, "Flag", "flag", 0);
+	const uint64_t b = add(f, "Flag", "flag", 1);
+
+	commit(f);
+	set(f, a, "flag", 1);
+	set(f, b, "flag", 0);
+	assert_int_equal(try_commit(f), ORM_ECONSTRAINT);
+	assert_string_equal(f->error.model, "Flag");
+	assert_string_equal(f->error.column, "flag");
+	assert_string_equal(ask(f, "SELECT flag FROM flags ORDER BY id"), "0;1");
+	roll_back(f);
+	del(f, a);
+	set(f, b, "flag", 0);
+	commit(f);
+	assert_string_equal(ask(f, "SELECT id, flag FROM flags"), "2|0");
+}
+
+static void several_values_of_one_row_swapped(void **state)
+{
+	fixture *f = *state;
+	const uint64_t a = add(f, "Kind", "int32 int64 real text bytes date time datetime", 1LL, 1LL, 1.5, "a", "a", 1LL, 1LL, 1LL);
+	const uint64_t b = add(f, "Kind", "int32 int64 real text bytes date time datetime", 2LL, 2LL, 2.5, "b", "b", 2LL, 2LL, 2LL);
+	const uint64_t c = add(f, "Kind", "int32 int64 real text bytes date time datetime", 3LL, 3LL, 3.5, "c", "c", 3LL, 3LL, 3LL);
+
+	commit(f);
+	set(f, a, "int32 text", 2LL, "c");
+	set(f, b, "int32 text", 3LL, "a");
+	set(f, c, "int32 text", 1LL, "b");
+	commit(f);
+	assert_string_equal(ask(f, "SELECT int32, text FROM kinds ORDER BY id"), "2|c;3|a;1|b");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_database, teardown_database)
@@ -395,6 +507,12 @@ int main(void)
 		TEST(cascading_circle),
 		TEST(children_moved_away_survive),
 		TEST(composite_keys),
+		TEST(foreign_key_of_several_columns),
+		TEST(foreign_key_to_a_unique_column),
+		TEST(swap_of_values_that_others_refer_to),
+		TEST(unique_values_of_every_type_swapped),
+		TEST(swap_without_a_third_value_is_refused),
+		TEST(several_values_of_one_row_swapped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

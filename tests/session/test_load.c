@@ -256,6 +256,31 @@ static void null_refers_to_nothing(void **state)
 	assert_true(t.n_pieces == 1);
 }
 
+static void by_several_columns_and_by_a_unique_one(void **state)
+{
+	fixture *f = *state;
+	const uint64_t line = add(f, "Line", "order_no no text", 7LL, 1LL, "one");
+	const uint64_t other = add(f, "Line", "order_no no text", 7LL, 2LL, "two");
+	const uint64_t lines[] = {line, other};
+	uint64_t letter, part;
+	told t;
+
+	outside(f, "INSERT INTO users(id, name, email) VALUES (1, 'ann', 'a@x'), (2, 'bob', 'b@x')");
+	letter = add(f, "Letter", "email", "b@x");
+	part = add(f, "Part", "line_no order_no", 2LL, 7LL);
+	add(f, "Part", "line_no order_no", NO_VALUE, 7LL);
+	commit(f);
+	t = load(f, "Letter", "receiver", &letter, 1);
+	assert_string_equal(t.related, "2");
+	t = load(f, "Line", "parts", lines, 2);
+	assert_string_equal(t.related, "1");
+	assert_int_equal(t.n_loaded, 2);
+	t = load(f, "Part", "line", &part, 1);
+	assert_string_equal(t.related, "7");
+	t = query_with(f, "Part", "line", NULL, 1 << 16);
+	assert_int_equal(t.n_related, 1);
+}
+
 static void many_objects_in_one_load(void **state)
 {
 	fixture *f = *state;
@@ -302,6 +327,7 @@ int main(void)
 		TEST(to_one_that_is_pending_needs_no_turn_to_write),
 		TEST(pending_members_of_a_new_object),
 		TEST(null_refers_to_nothing),
+		TEST(by_several_columns_and_by_a_unique_one),
 		TEST(many_objects_in_one_load),
 		TEST(unknown_object_is_refused),
 	};
