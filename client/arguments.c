@@ -24,15 +24,18 @@ static uint8_t kind_of(uint8_t type)
 	}
 }
 
-static orm_status check_kind(const orm_layout *layout, const orm_column *column, const orm_arg *argument, orm_error *error)
+static orm_status check_kind(const orm_layout *layout, const orm_column *column, const orm_arg *argument,
+			     orm_error *error)
 {
-	static const char *const names[] = {"nothing", "an integer", "a floating-point number", "a text", "a bool", "bytes"};
+	static const char *const names[] = {"nothing", "an integer", "a floating-point number",
+					    "a text",  "a bool",     "bytes"};
 	const uint8_t kind = argument->kind < sizeof names / sizeof *names ? argument->kind : 0;
 
 	if (kind == kind_of((uint8_t)column->type))
 		return ORM_OK;
-	return orm_fail_at(error, ORM_EINVAL, layout->model->name, column->name, "the key column is of type %s, but orm_get was given %s",
-			   orm_type_name(column->type), names[kind]);
+	return orm_fail_at(error, ORM_EINVAL, layout->model->name, column->name,
+			   "the key column is of type %s, but orm_get was given %s", orm_type_name(column->type),
+			   names[kind]);
 }
 
 static bool convert(const orm_column *column, const orm_arg *argument, orm_value *value)
@@ -70,8 +73,9 @@ orm_status arguments_key(const orm_layout *layout, const orm_arg *arguments, siz
 	bool all = true;
 
 	if (n_arguments != mapper->n_key || n_arguments > max_values)
-		return orm_fail_at(error, ORM_EINVAL, layout->model->name, NULL, "the primary key has %u column%s, but orm_get was given %zu value%s",
-				   mapper->n_key, mapper->n_key == 1 ? "" : "s", n_arguments, n_arguments == 1 ? "" : "s");
+		return orm_fail_at(error, ORM_EINVAL, layout->model->name, NULL,
+				   "the primary key has %u column%s, but orm_get was given %zu value%s", mapper->n_key,
+				   mapper->n_key == 1 ? "" : "s", n_arguments, n_arguments == 1 ? "" : "s");
 	for (size_t i = 0; i < n_arguments; i++) {
 		const orm_column *column = &mapper->columns[mapper->key[i]];
 		const orm_status status = check_kind(layout, column, &arguments[i], error);

@@ -6,8 +6,9 @@
 #include "client/binding.h"
 
 /*
- * One value per key column, in `values` (room for max_values); text and bytes are borrowed. ORM_EINVAL, naming the column, for a wrong number or
- * type. *possible is false when no row can have this key: a number outside of the column's range, NULL.
+ * One value per key column, in `values` (room for max_values); text and bytes are borrowed. ORM_EINVAL, naming the
+ * column, for a wrong number or type. *possible is false when no row can have this key: a number outside of the
+ * column's range, NULL.
  */
 orm_status arguments_key(const orm_layout *layout, const orm_arg *arguments, size_t n_arguments, size_t max_values,
 			 orm_value *values, bool *possible, orm_error *error);

@@ -23,13 +23,13 @@
 #include "client/server_program.h"
 #include "client/spawn.h"
 
-#define MAX_SOCKET_NAME 32    /* "/" and a file name of ours, with what the listener may append */
-#define CONNECT_MS      2000  /* an address that does not answer for so long is looked up again */
-#define FIRST_PAUSE_US  1000
+#define MAX_SOCKET_NAME  32   /* "/" and a file name of ours, with what the listener may append */
+#define CONNECT_MS       2000 /* an address that does not answer for so long is looked up again */
+#define FIRST_PAUSE_US   1000
 #define LONGEST_PAUSE_US 50000
-#define END_MS          5000  /* a private server that does not end for so long is killed */
+#define END_MS           5000 /* a private server that does not end for so long is killed */
 
-/* ---- places -------------------------------------------------------------------------------------------------- */
+/* ---- places ---- */
 
 /* Make it if need be; it must be ours alone, or others could put their sockets into it. */
 static orm_status own_directory(const char *path, orm_error *error)
@@ -37,14 +37,15 @@ static orm_status own_directory(const char *path, orm_error *error)
 	struct stat what;
 
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return orm_fail(error, ORM_EPERM, "cannot make the directory '%s' for the session server's socket: %s", path,
-				strerror(errno));
+		return orm_fail(error, ORM_EPERM, "cannot make the directory '%s' for the session server's socket: %s",
+				path, strerror(errno));
 	if (lstat(path, &what) < 0)
-		return orm_fail(error, ORM_EPERM, "cannot use the directory '%s' for the session server's socket: %s", path,
-				strerror(errno));
+		return orm_fail(error, ORM_EPERM, "cannot use the directory '%s' for the session server's socket: %s",
+				path, strerror(errno));
 	if (!S_ISDIR(what.st_mode) || what.st_uid != geteuid() || (what.st_mode & 077) != 0)
 		return orm_fail(error, ORM_EPERM,
-				"'%s' must be a directory that belongs to user %ld and that nobody else may enter (mode 0700); remove it",
+				"'%s' must be a directory that belongs to user %ld and that nobody else may enter "
+				"(mode 0700); remove it",
 				path, (long)geteuid());
 	return ORM_OK;
 }
@@ -67,7 +68,8 @@ static orm_status socket_directory(char path[PATH_MAX], orm_error *error)
 {
 	const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
 
-	if (usable_runtime_directory(runtime) && snprintf(path, PATH_MAX, "%s/ormd", runtime) < PATH_MAX && fits_socket(path))
+	if (usable_runtime_directory(runtime) && snprintf(path, PATH_MAX, "%s/ormd", runtime) < PATH_MAX &&
+	    fits_socket(path))
 		return own_directory(path, error);
 	snprintf(path, PATH_MAX, "/tmp/ormd-%ld", (long)geteuid());
 	return own_directory(path, error);
@@ -93,16 +95,16 @@ static void last_line(int fd, off_t start, char *line, size_t size)
 			*c = ' ';
 }
 
-/* ---- starting -------------------------------------------------------------------------------------------------- */
+/* ---- starting ---- */
 
 typedef struct start {
 	const autostart_options *options;
-	const char              *url;         /* absolute */
-	const char              *name;        /* of the socket, without its ending */
-	const char              *log;         /* the same of the log */
-	int                      lock_fd;     /* negative: an in-memory database */
-	int                      pidfd;       /* out, for an in-memory database */
-	char                     address[ORM_DISCOVERY_ADDRESS_SIZE]; /* out */
+	const char *url;                          /* absolute */
+	const char *name;                         /* of the socket, without its ending */
+	const char *log;                          /* the same of the log */
+	int lock_fd;                              /* negative: an in-memory database */
+	int pidfd;                                /* out, for an in-memory database */
+	char address[ORM_DISCOVERY_ADDRESS_SIZE]; /* out */
 } start;
 
 /* Wait for the line that the server writes when it answers. */
@@ -120,7 +122,8 @@ static orm_status wait_ready(start *s, int ready_fd, int log_fd, off_t log_start
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n == 0)
-			return orm_fail(error, ORM_ETIMEOUT, "the session server was started, but is not ready yet; try again");
+			return orm_fail(error, ORM_ETIMEOUT,
+					"the session server was started, but is not ready yet; try again");
 		size = read(ready_fd, s->address + len, sizeof s->address - 1 - len);
 		if (size < 0 && errno == EINTR)
 			continue;
@@ -180,7 +183,8 @@ static orm_status start_program(start *s, const char *program, const char *direc
 	orm_status status = spawn_detached(&command, &pid, error);
 
 	close(ready[1]);
-	/* Taken before it has spoken: if it speaks afterwards, this was it, and no later process with the same number. */
+	/* Taken before it has spoken: if it speaks afterwards, this was it, and no later process with the same number.
+	 */
 	if (status == ORM_OK && s->lock_fd < 0)
 		s->pidfd = pidfd_open(pid, 0);
 	if (status == ORM_OK)
@@ -210,13 +214,14 @@ static orm_status start_server(start *s, orm_error *error)
 	const int log_fd = open(log_path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
 
 	if (log_fd < 0)
-		return orm_fail(error, ORM_EPERM, "cannot open the session server's log '%.300s': %s", log_path, strerror(errno));
+		return orm_fail(error, ORM_EPERM, "cannot open the session server's log '%.300s': %s", log_path,
+				strerror(errno));
 	status = start_program(s, program, directory, log_fd, error);
 	close(log_fd);
 	return status;
 }
 
-/* ---- a file's server ---------------------------------------------------------------------------------------- */
+/* ---- a file's server ---- */
 
 /* We hold the lock: start the server, which takes it over. */
 static orm_status start_shared(const autostart_options *options, const char *lock_path, int lock_fd,
@@ -229,8 +234,8 @@ static orm_status start_shared(const autostart_options *options, const char *loc
 	orm_status status = orm_discovery_absolute_url(options->url, url, error);
 
 	/*
-	 * Who deletes a database with all its files, and makes it anew, must not run into the idle server of the deleted one: that one
-	 * keeps its lock file open, so the new file's number is another.
+	 * Who deletes a database with all its files, and makes it anew, must not run into the idle server of the
+	 * deleted one: that one keeps its lock file open, so the new file's number is another.
 	 */
 	if (status == ORM_OK && fstat(lock_fd, &lock) < 0)
 		status = orm_fail(error, ORM_EUNAVAILABLE, "cannot look at '%.300s': %s", lock_path, strerror(errno));
@@ -239,7 +244,8 @@ static orm_status start_shared(const autostart_options *options, const char *loc
 		const uint64_t hash = orm_hash_string(lock_path);
 
 		snprintf(log, sizeof log, "%016" PRIx64, hash);
-		snprintf(name, sizeof name, "%016" PRIx64, hash ^ orm_hash_u64((uint64_t)lock.st_dev ^ orm_hash_u64((uint64_t)lock.st_ino)));
+		snprintf(name, sizeof name, "%016" PRIx64,
+			 hash ^ orm_hash_u64((uint64_t)lock.st_dev ^ orm_hash_u64((uint64_t)lock.st_ino)));
 
 		status = start_server(&s, error);
 		memcpy(address, s.address, sizeof s.address);
@@ -267,7 +273,8 @@ static orm_status try_connect(const autostart_options *options, const char *addr
 {
 	const int64_t soon = orm_deadline_in_ms(CONNECT_MS);
 
-	return options->connect(address, soon < options->deadline_us ? soon : options->deadline_us, options->context, error);
+	return options->connect(address, soon < options->deadline_us ? soon : options->deadline_us, options->context,
+				error);
 }
 
 static orm_status find_shared(const autostart_options *options, orm_error *error)
@@ -307,13 +314,14 @@ static orm_status find_shared(const autostart_options *options, orm_error *error
 	} while (orm_clock_us() < options->deadline_us);
 
 	if (owner.address[0])
-		return orm_fail(error, ORM_ETIMEOUT, "process %ld serves this database at %s, but does not answer: %s", owner.pid,
-				owner.address, last.message);
-	return orm_fail(error, ORM_ETIMEOUT, "process %ld has the database's lock '%s-ormd', but no server is ready there", owner.pid,
+		return orm_fail(error, ORM_ETIMEOUT, "process %ld serves this database at %s, but does not answer: %s",
+				owner.pid, owner.address, last.message);
+	return orm_fail(error, ORM_ETIMEOUT,
+			"process %ld has the database's lock '%s-ormd', but no server is ready there", owner.pid,
 			options->url);
 }
 
-/* ---- an in-memory database's server -------------------------------------------------------------------------- */
+/* ---- an in-memory database's server ---- */
 
 static orm_status start_private(const autostart_options *options, autostart_private *own, orm_error *error)
 {
@@ -350,7 +358,7 @@ void autostart_end_private(autostart_private *own)
 	own->pidfd = -1;
 }
 
-/* ---- both ----------------------------------------------------------------------------------------------------- */
+/* ---- both ---- */
 
 bool autostart_is_database(const char *url)
 {

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The session server of a database URL: found, or started. The steps are told in base/discovery.h; here is the client's half.
+ * The session server of a database URL: found, or started. The steps are told in base/discovery.h; here is the client's
+ * half.
  *
- * A server of a file is nobody's: it is started detached, and ends by itself when idle. The server of sqlite:///:memory: is this
- * process's alone: it ends with the connection, or with the process.
+ * A server of a file is nobody's: it is started detached, and ends by itself when idle. The server of
+ * sqlite:///:memory: is this process's alone: it ends with the connection, or with the process.
  *
- * Sockets and logs are in $XDG_RUNTIME_DIR/ormd, or in /tmp/ormd-<uid>: a directory of ours that nobody else may enter, else ORM_EPERM.
+ * Sockets and logs are in $XDG_RUNTIME_DIR/ormd, or in /tmp/ormd-<uid>: a directory of ours that nobody else may enter,
+ * else ORM_EPERM.
  */
 #ifndef CLIENT_AUTOSTART_H
 #define CLIENT_AUTOSTART_H
@@ -16,32 +18,33 @@
 #include "base/discovery.h"
 
 /*
- * Try to connect until the deadline at most: ORM_OK, ORM_EUNAVAILABLE or ORM_ETIMEOUT (nobody answers there: look again), or
- * another code, which ends the search.
+ * Try to connect until the deadline at most: ORM_OK, ORM_EUNAVAILABLE or ORM_ETIMEOUT (nobody answers there: look
+ * again), or another code, which ends the search.
  */
 typedef orm_status autostart_connect(const char *address, int64_t deadline_us, void *context, orm_error *error);
 
 /* A server that belongs to this process. */
 typedef struct autostart_private {
-	int  pidfd; /* negative: none */
+	int pidfd; /* negative: none */
 	char address[ORM_DISCOVERY_ADDRESS_SIZE];
 } autostart_private;
 
 typedef struct autostart_options {
-	const char        *url;             /* sqlite:... */
-	const char        *server_program;  /* NULL: as server_program_find */
-	int64_t            idle_timeout_ms; /* for a server that is started */
-	int64_t            deadline_us;
+	const char *url;            /* sqlite:... */
+	const char *server_program; /* NULL: as server_program_find */
+	int64_t idle_timeout_ms;    /* for a server that is started */
+	int64_t deadline_us;
 	autostart_connect *connect;
-	void              *context;
+	void *context;
 } autostart_options;
 
 /* Is it the URL of a database, rather than a server's address? */
 bool autostart_is_database(const char *url);
 
 /*
- * Find or start, and connect. ORM_ETIMEOUT and ORM_EUNAVAILABLE say what was waited for; ORM_ENOTFOUND: no ormd, or no such directory; ORM_EINVAL, ORM_EPERM.
- * `own` is filled for an in-memory database; ended with autostart_end_private. Blocks.
+ * Find or start, and connect. ORM_ETIMEOUT and ORM_EUNAVAILABLE say what was waited for; ORM_ENOTFOUND: no ormd, or no
+ * such directory; ORM_EINVAL, ORM_EPERM. `own` is filled for an in-memory database; ended with autostart_end_private.
+ * Blocks.
  */
 orm_status autostart_find(const autostart_options *options, autostart_private *own, orm_error *error);
 

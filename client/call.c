@@ -6,7 +6,7 @@
 #include "client/connection.h"
 #include "client/notices.h"
 
-/* ---- the draft ------------------------------------------------------------------------------------------------ */
+/* ---- the draft ---- */
 
 static void fill_at(orm_call *call)
 {
@@ -21,8 +21,8 @@ static void fill_at(orm_call *call)
 static orm_status fail_call(orm_call *call, const rpc_status *status);
 
 /*
- * A part ahead of the action. One at a time: the server gives up the whole draft when it refuses a part, and the next part must not
- * begin another one.
+ * A part ahead of the action. One at a time: the server gives up the whole draft when it refuses a part, and the next
+ * part must not begin another one.
  */
 static orm_status send_part(orm_call *call, Ormd__V1__Draft *part)
 {
@@ -34,8 +34,8 @@ static orm_status send_part(orm_call *call, Ormd__V1__Draft *part)
 	request.at = call->at;
 	request.draft = part;
 	request.has_more = request.more = true;
-	if (rpc_channel_call(session->channel, &ormd__v1__session__descriptor, METHOD_PUBLISH, &request.base, call->deadline_us,
-			     &session->request, &reply, &status) != RPC_OK)
+	if (rpc_channel_call(session->channel, &ormd__v1__session__descriptor, METHOD_PUBLISH, &request.base,
+			     call->deadline_us, &session->request, &reply, &status) != RPC_OK)
 		return fail_call(call, &status);
 	return ORM_OK;
 }
@@ -64,7 +64,7 @@ orm_status call_prepare(orm_call *call)
 	return ORM_OK;
 }
 
-/* ---- what a reply brings -------------------------------------------------------------------------------------- */
+/* ---- what a reply brings ---- */
 
 orm_status call_keep(orm_session *session, Ormd__V1__Objects *const *objects, size_t n, orm_error *error)
 {
@@ -119,7 +119,7 @@ orm_status call_accept(orm_call *call, const Ormd__V1__Sync *sync, Ormd__V1__Key
 	return apply(call, true, sync, keys, n_keys, &error) == ORM_OK ? ORM_OK : session_fail(call->session, &error);
 }
 
-/* ---- what goes wrong -------------------------------------------------------------------------------------------- */
+/* ---- what goes wrong ---- */
 
 static bool is_answered(const orm_failure *failed)
 {
@@ -145,7 +145,8 @@ static bool may_be_done(const orm_failure *failed)
 static bool is_open_commit(const orm_call *call, const orm_failure *failed)
 {
 	return call->method == METHOD_COMMIT && !is_answered(failed) &&
-	       (failed->code == RPC_ABORTED || failed->code == RPC_UNAVAILABLE || failed->code == RPC_DEADLINE_EXCEEDED);
+	       (failed->code == RPC_ABORTED || failed->code == RPC_UNAVAILABLE ||
+		failed->code == RPC_DEADLINE_EXCEEDED);
 }
 
 static orm_status fail_call(orm_call *call, const rpc_status *status)
@@ -162,7 +163,8 @@ static orm_status fail_call(orm_call *call, const rpc_status *status)
 		return failed.error.code;
 	if (call->restarted)
 		orm_fail(&failed.error, ORM_ELOST,
-			 "the server was restarted, and the session ended with it; its unit was not written. Open a new session");
+			 "the server was restarted, and the session ended with it; its unit was not written. Open a "
+			 "new session");
 	else if (may_be_done(&failed) && call->sent.n_parts > 0 && !call->accepted)
 		session->draft_unknown = true;
 
@@ -170,17 +172,19 @@ static orm_status fail_call(orm_call *call, const rpc_status *status)
 
 	/* The first failure is told; one in showing what came with it adds nothing. */
 	if (failed.detail && !session->lost)
-		apply(call, failed.detail->published, failed.detail->sync, failed.detail->keys, failed.detail->n_keys, &error);
+		apply(call, failed.detail->published, failed.detail->sync, failed.detail->keys, failed.detail->n_keys,
+		      &error);
 	if (failed.conflicts && !session->lost)
 		orm_conflict_take(session->mirror, failed.conflicts, &error);
 	return code;
 }
 
-/* ---- calls ------------------------------------------------------------------------------------------------------- */
+/* ---- calls ---- */
 
 orm_arena *call_begin_keeping(orm_call *call, orm_session *session, session_method method)
 {
-	*call = (orm_call){.session = session, .method = method, .deadline_us = orm_deadline_in_ms(session->timeout_ms)};
+	*call = (orm_call){
+		.session = session, .method = method, .deadline_us = orm_deadline_in_ms(session->timeout_ms)};
 	return &session->request;
 }
 
@@ -217,14 +221,15 @@ orm_status call_unary(orm_call *call, ProtobufCMessage **reply)
 
 	if (result != ORM_OK)
 		return result;
-	if (rpc_channel_call(session->channel, &ormd__v1__session__descriptor, call->method, call->request, call->deadline_us,
-			     &session->request, reply, &status) != RPC_OK)
+	if (rpc_channel_call(session->channel, &ormd__v1__session__descriptor, call->method, call->request,
+			     call->deadline_us, &session->request, reply, &status) != RPC_OK)
 		return fail_call(call, &status);
 	connection_count(session->db, session->channel, &session->n_counted);
 	return ORM_OK;
 }
 
-static orm_status take_message(orm_call *call, Ormd__V1__QueryReply *message, bool first, call_take *take, void *context)
+static orm_status take_message(orm_call *call, Ormd__V1__QueryReply *message, bool first, call_take *take,
+			       void *context)
 {
 	orm_session *session = call->session;
 	orm_error error = {0};
@@ -251,8 +256,8 @@ orm_status call_stream(orm_call *call, call_take *take, void *context)
 	if (result != ORM_OK)
 		return result;
 
-	rpc_stream *stream = rpc_channel_open_stream(session->channel, &ormd__v1__session__descriptor, call->method, call->request,
-						     call->deadline_us, &status);
+	rpc_stream *stream = rpc_channel_open_stream(session->channel, &ormd__v1__session__descriptor, call->method,
+						     call->request, call->deadline_us, &status);
 
 	if (!stream)
 		return fail_call(call, &status);

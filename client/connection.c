@@ -20,7 +20,7 @@
 
 enum { METHOD_CONNECT = 0, METHOD_CREATE_ALL, METHOD_DROP_ALL };
 
-/* ---- channels ------------------------------------------------------------------------------------------------ */
+/* ---- channels ---- */
 
 static rpc_channel *open_channel(const orm_db *db, const char *address, int64_t deadline_us, orm_error *error)
 {
@@ -59,7 +59,7 @@ void connection_count(orm_db *db, const rpc_channel *channel, uint64_t *n_counte
 	*n_counted = n;
 }
 
-/* ---- service Database ---------------------------------------------------------------------------------------- */
+/* ---- service Database ---- */
 
 static orm_status call_database(orm_db *db, rpc_channel *channel, unsigned method, const ProtobufCMessage *request,
 				int64_t deadline_us, orm_arena *arena, ProtobufCMessage **reply, uint64_t *n_counted,
@@ -67,8 +67,8 @@ static orm_status call_database(orm_db *db, rpc_channel *channel, unsigned metho
 {
 	rpc_status status;
 	orm_failure failed;
-	const rpc_code code = rpc_channel_call(channel, &ormd__v1__database__descriptor, method, request, deadline_us, arena,
-					       reply, &status);
+	const rpc_code code = rpc_channel_call(channel, &ormd__v1__database__descriptor, method, request, deadline_us,
+					       arena, reply, &status);
 
 	connection_count(db, channel, n_counted);
 	if (code == RPC_OK)
@@ -78,7 +78,8 @@ static orm_status call_database(orm_db *db, rpc_channel *channel, unsigned metho
 	return error->code;
 }
 
-static orm_status declare_models(orm_db *db, rpc_channel *channel, int64_t deadline_us, uint64_t *n_counted, orm_error *error)
+static orm_status declare_models(orm_db *db, rpc_channel *channel, int64_t deadline_us, uint64_t *n_counted,
+				 orm_error *error)
 {
 	Ormd__V1__ConnectRequest request = ORMD__V1__CONNECT_REQUEST__INIT;
 	ProtobufCMessage *message = NULL;
@@ -91,14 +92,15 @@ static orm_status declare_models(orm_db *db, rpc_channel *channel, int64_t deadl
 	request.program = (char *)(uintptr_t)db->program;
 	request.has_version = true;
 	request.version = 0;
-	status = request.models ? call_database(db, channel, METHOD_CONNECT, &request.base, deadline_us, &arena, &message,
-						n_counted, error)
+	status = request.models ? call_database(db, channel, METHOD_CONNECT, &request.base, deadline_us, &arena,
+						&message, n_counted, error)
 				: orm_fail(error, ORM_ENOMEM, "out of memory");
 	if (status == ORM_OK) {
 		const Ormd__V1__ConnectReply *reply = (const Ormd__V1__ConnectReply *)message;
 		const rpc_limits ours = rpc_limits_default();
-		const size_t most = reply->has_max_message && reply->max_message < ours.max_message ? (size_t)reply->max_message
-												    : ours.max_message;
+		const size_t most = reply->has_max_message && reply->max_message < ours.max_message
+					    ? (size_t)reply->max_message
+					    : ours.max_message;
 
 		db->registry = reply->registry;
 		db->limits.max_rows = reply->has_max_rows_per_batch ? reply->max_rows_per_batch : 0;
@@ -117,7 +119,8 @@ static orm_status try_server(const char *address, int64_t deadline_us, void *con
 	rpc_channel *channel = NULL;
 
 	if (strlen(address) >= sizeof db->address)
-		return orm_fail(error, ORM_EINVAL, "the server's address is longer than %zu bytes", sizeof db->address - 1);
+		return orm_fail(error, ORM_EINVAL, "the server's address is longer than %zu bytes",
+				sizeof db->address - 1);
 	channel = open_channel(db, address, deadline_us, error);
 	if (!channel)
 		return error->code;
@@ -151,13 +154,14 @@ static orm_status find_server(const orm_db *db, int64_t deadline_us, autostart_c
 orm_status connection_renew(orm_db *db, int64_t deadline_us, orm_error *error)
 {
 	if (db->own.pidfd >= 0)
-		return orm_fail(error, ORM_ELOST, "the server of the in-memory database has ended, and the data with it; connect again");
+		return orm_fail(error, ORM_ELOST,
+				"the server of the in-memory database has ended, and the data with it; connect again");
 	return find_server(db, deadline_us, try_server, db, &db->own, error);
 }
 
 typedef struct other_server {
 	const orm_db *db;
-	rpc_channel  *channel;
+	rpc_channel *channel;
 } other_server;
 
 static orm_status try_other(const char *address, int64_t deadline_us, void *context, orm_error *error)
@@ -175,13 +179,14 @@ orm_status connection_open_other(const orm_db *db, int64_t deadline_us, rpc_chan
 	orm_status status;
 
 	if (db->own.pidfd >= 0)
-		return orm_fail(error, ORM_ELOST, "the server of the in-memory database has ended, and the data with it");
+		return orm_fail(error, ORM_ELOST,
+				"the server of the in-memory database has ended, and the data with it");
 	status = find_server(db, deadline_us, try_other, &other, &none, error);
 	*channel = other.channel;
 	return status;
 }
 
-/* ---- public -------------------------------------------------------------------------------------------------- */
+/* ---- public ---- */
 
 static bool is_address(const char *url)
 {
@@ -208,8 +213,9 @@ static bool take_options(orm_db *db, const char *url, const orm_connect_options 
 	db->tls.ca_file = orm_arena_strdup(&db->arena, o->tls_ca_file);
 	db->tls.cert_key_file = orm_arena_strdup(&db->arena, o->tls_cert_key_file);
 	db->tls.server_name = orm_arena_strdup(&db->arena, o->tls_server_name);
-	return db->url && db->program && (!o->server_program || db->server_program) && (!o->tls_ca_file || db->tls.ca_file) &&
-	       (!o->tls_cert_key_file || db->tls.cert_key_file) && (!o->tls_server_name || db->tls.server_name);
+	return db->url && db->program && (!o->server_program || db->server_program) &&
+	       (!o->tls_ca_file || db->tls.ca_file) && (!o->tls_cert_key_file || db->tls.cert_key_file) &&
+	       (!o->tls_server_name || db->tls.server_name);
 }
 
 static orm_status check_url(orm_db *db, orm_error *error)
@@ -218,11 +224,13 @@ static orm_status check_url(orm_db *db, orm_error *error)
 
 	db->is_database = autostart_is_database(db->url);
 	if (db->is_database && strncmp(db->url, "sqlite:", strlen("sqlite:")) != 0)
-		return orm_fail(error, ORM_EUNSUPPORTED, "'%.*s:' databases are not supported by this version; use sqlite:///FILE",
+		return orm_fail(error, ORM_EUNSUPPORTED,
+				"'%.*s:' databases are not supported by this version; use sqlite:///FILE",
 				(int)(colon - db->url), db->url);
 	if (!db->is_database && !is_address(db->url))
 		return orm_fail(error, ORM_EINVAL,
-				"'%.200s' is neither a database (sqlite:///shop.db) nor a server's address (ipc:///run/ormd/shop.sock, "
+				"'%.200s' is neither a database (sqlite:///shop.db) nor a server's address "
+				"(ipc:///run/ormd/shop.sock, "
 				"tcp://HOST:PORT, tls+tcp://HOST:PORT)",
 				db->url);
 	return ORM_OK;
@@ -312,8 +320,8 @@ static orm_status call_schema(orm_db *db, unsigned method)
 		if (status == ORM_OK) {
 			request.has_registry = true;
 			request.registry = db->registry;
-			status = call_database(db, db->channel, method, &request.base, deadline_us, &arena, &reply, &db->n_counted,
-					       &error);
+			status = call_database(db, db->channel, method, &request.base, deadline_us, &arena, &reply,
+					       &db->n_counted, &error);
 		}
 		if (status != ORM_EUNAVAILABLE)
 			break;

@@ -8,13 +8,13 @@
 #define SHOWN 60 /* bytes of a piece that a message quotes */
 
 typedef struct site {
-	const char      *address;
+	const char *address;
 	const orm_model *model;
-	const char      *text; /* copy of what was there */
-	designators      given;
+	const char *text; /* copy of what was there */
+	designators given;
 } site;
 
-/* ---- C source, as far as it matters here ------------------------------------------------------------------ */
+/* ---- C source, as far as it matters here ---- */
 
 static bool is_space(char c)
 {
@@ -29,7 +29,8 @@ static bool is_digit(char c)
 /* Bytes above 127 are a part of an identifier that is not ASCII. */
 static bool is_name(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$' || is_digit(c) || (unsigned char)c >= 0x80;
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$' || is_digit(c) ||
+	       (unsigned char)c >= 0x80;
 }
 
 /* After a string or character constant that begins at `at`; its end is the text's if it has none. */
@@ -59,7 +60,8 @@ static const char *after_comment(const char *at)
 	return at;
 }
 
-/* After a number: C's preprocessing numbers, with the digit separators of C23 (1'000), which begin no character constant. */
+/* After a number: C's preprocessing numbers, with the digit separators of C23 (1'000), which begin no character
+ * constant. */
 static const char *after_number(const char *at)
 {
 	for (at++; *at; at++) {
@@ -158,7 +160,7 @@ static const char *designated(const char *at, const char *end, size_t *len)
 	return at < end && *at == '=' ? name : NULL;
 }
 
-/* ---- one call site ------------------------------------------------------------------------------------------ */
+/* ---- one call site ---- */
 
 static orm_status fail_piece(orm_error *error, const orm_model *model, const char *piece, const char *end)
 {
@@ -168,7 +170,8 @@ static orm_status fail_piece(orm_error *error, const orm_model *model, const cha
 	const size_t len = (size_t)(end - piece);
 
 	return orm_fail_at(error, ORM_EINVAL, model->name, NULL,
-			   "'%.*s%s' is not of the form '.member = value'; members must be spelled in the call, not by position and not by a macro",
+			   "'%.*s%s' is not of the form '.member = value'; members must be spelled in the call, not by "
+			   "position and not by a macro",
 			   (int)(len > SHOWN ? SHOWN : len), piece, len > SHOWN ? "..." : "");
 }
 
@@ -189,7 +192,8 @@ static orm_status find_field(const orm_model *model, const char *name, size_t le
 	memcpy(column, name, len);
 	column[len] = '\0';
 	return orm_fail_at(error, ORM_EINVAL, model->name, column,
-			   "the member is neither a column nor a relationship of the model; add a row for it to the model's table of fields");
+			   "the member is neither a column nor a relationship of the model; add a row for it to the "
+			   "model's table of fields");
 }
 
 /* Parse into `fields`, which has room for every field of the model. */
@@ -230,10 +234,11 @@ static bool is_site(const void *value, const void *key)
 	const site *known = value;
 	const site *wanted = key;
 
-	return known->address == wanted->address && known->model == wanted->model && strcmp(known->text, wanted->address) == 0;
+	return known->address == wanted->address && known->model == wanted->model &&
+	       strcmp(known->text, wanted->address) == 0;
 }
 
-/* ---- the cache ---------------------------------------------------------------------------------------------- */
+/* ---- the cache ---- */
 
 void designators_cache_init(designators_cache *cache)
 {

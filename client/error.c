@@ -15,7 +15,7 @@ const orm_error forked_error = {
 
 static const orm_error memory_error = {.code = ORM_ENOMEM, .message = "out of memory"};
 
-/* ---- what a server said ------------------------------------------------------------------------------------- */
+/* ---- what a server said ---- */
 
 /* gRPC's codes, where no ErrorDetail says it better. */
 static orm_status status_of_code(rpc_code code)
@@ -55,7 +55,8 @@ static orm_status status_of_code(rpc_code code)
 	return ORM_EINTERNAL;
 }
 
-static const ProtobufCMessage *find_detail(const rpc_status *status, const ProtobufCMessageDescriptor *type, orm_arena *arena)
+static const ProtobufCMessage *find_detail(const rpc_status *status, const ProtobufCMessageDescriptor *type,
+					   orm_arena *arena)
 {
 	for (size_t i = 0; i < status->n_details; i++) {
 		const rpc_detail *detail = &status->details[i];
@@ -72,19 +73,22 @@ void failure_read(const rpc_status *status, orm_arena *arena, orm_failure *failu
 	orm_status code = status_of_code(status->code);
 
 	failure->code = status->code;
-	failure->detail = (const Ormd__V1__ErrorDetail *)find_detail(status, &ormd__v1__error_detail__descriptor, arena);
-	failure->conflicts = (const Ormd__V1__ConflictDetail *)find_detail(status, &ormd__v1__conflict_detail__descriptor, arena);
+	failure->detail =
+		(const Ormd__V1__ErrorDetail *)find_detail(status, &ormd__v1__error_detail__descriptor, arena);
+	failure->conflicts =
+		(const Ormd__V1__ConflictDetail *)find_detail(status, &ormd__v1__conflict_detail__descriptor, arena);
 
 	/* A number that we do not know is a newer server's; ORM_OK would be nonsense. */
 	if (failure->detail && failure->detail->has_status && failure->detail->status <= ORM_EINVAL &&
 	    failure->detail->status >= ORM_EINTERNAL)
 		code = (orm_status)failure->detail->status;
-	orm_fail(&failure->error, code, "%s", status->message && *status->message ? status->message : rpc_code_name(status->code));
+	orm_fail(&failure->error, code, "%s",
+		 status->message && *status->message ? status->message : rpc_code_name(status->code));
 	if (failure->detail)
 		orm_error_at(&failure->error, failure->detail->model, failure->detail->column, failure->detail->key);
 }
 
-/* ---- the session's ------------------------------------------------------------------------------------------ */
+/* ---- the session's ---- */
 
 orm_status session_enter(orm_session *session)
 {
@@ -94,7 +98,8 @@ orm_status session_enter(orm_session *session)
 		return ORM_EFORKED;
 	if (session->over && session->error.code == ORM_OK)
 		return session_fail_with(session, ORM_ELOST,
-					 "the last commit was written, but the server was restarted and the session ended with it; open a new session");
+					 "the last commit was written, but the server was restarted and the session "
+					 "ended with it; open a new session");
 	return session->error.code;
 }
 

@@ -7,7 +7,8 @@
 
 #include "proto/ormd.pb-c.h"
 
-/* One message per model, in the registry's order: their places are the model numbers of all that follows. In the arena; NULL when out of memory. */
+/* One message per model, in the registry's order: their places are the model numbers of all that follows. In the arena;
+ * NULL when out of memory. */
 Ormd__V1__ModelSpec **model_messages(const orm_registry *registry, orm_arena *arena);
 
 #endif

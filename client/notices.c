@@ -40,7 +40,8 @@ static bool reserve(orm_session *session)
 	return true;
 }
 
-static bool take(orm_session *session, orm_notice_kind kind, uint64_t revision, const char *participant, const char *text)
+static bool take(orm_session *session, orm_notice_kind kind, uint64_t revision, const char *participant,
+		 const char *text)
 {
 	const size_t participant_size = strlen(participant) + 1;
 	const size_t text_size = strlen(text) + 1;
@@ -60,15 +61,16 @@ orm_status notices_take(orm_session *session, const Ormd__V1__Sync *sync, orm_er
 	bool taken = true;
 
 	if (sync && sync->missed_notices)
-		taken = take(session, ORM_NOTICE_PUBLISHED, sync->rev, "", "more was done than is kept in words; the objects show all of it");
+		taken = take(session, ORM_NOTICE_PUBLISHED, sync->rev, "",
+			     "more was done than is kept in words; the objects show all of it");
 	for (size_t i = 0; sync && i < sync->n_notices && taken; i++) {
 		const Ormd__V1__Notice *notice = sync->notices[i];
 		const bool known = notice->kind >= ORMD__V1__NOTICE_KIND__NOTICE_JOINED &&
 				   notice->kind <= ORMD__V1__NOTICE_KIND__NOTICE_ROLLED_BACK;
 
 		if (known)
-			taken = take(session, (orm_notice_kind)notice->kind, notice->rev, notice->name ? notice->name : "",
-				     notice->text ? notice->text : "");
+			taken = take(session, (orm_notice_kind)notice->kind, notice->rev,
+				     notice->name ? notice->name : "", notice->text ? notice->text : "");
 	}
 	return taken ? ORM_OK : orm_fail(error, ORM_ENOMEM, "out of memory");
 }
@@ -80,7 +82,7 @@ orm_status notices_check_rollback(const Ormd__V1__Sync *sync, orm_error *error)
 
 		if (notice->kind == ORMD__V1__NOTICE_KIND__NOTICE_ROLLED_BACK)
 			return orm_fail(error, ORM_EABORTED, "the unit of work is gone: %s; call orm_rollback to go on",
-			                notice->text ? notice->text : "no reason was given");
+					notice->text ? notice->text : "no reason was given");
 	}
 	return ORM_OK;
 }

@@ -19,7 +19,7 @@ static orm_object *find(orm_session *session, const void *object)
 	return found;
 }
 
-/* ---- adding ------------------------------------------------------------------------------------------------------- */
+/* ---- adding ---- */
 
 void *orm_add_object(orm_session *session, const orm_model *model, const void *example, const char *text)
 {
@@ -52,7 +52,7 @@ void *orm_add_object(orm_session *session, const orm_model *model, const void *e
 	return object;
 }
 
-/* ---- by key ------------------------------------------------------------------------------------------------------- */
+/* ---- by key ---- */
 
 static bool cell_message(Ormd__V1__Column *message, const orm_value *value, orm_arena *arena)
 {
@@ -150,7 +150,9 @@ static void *get_from_server(orm_session *session, const orm_layout *layout, con
 
 	orm_object *found = orm_mirror_by_key(session->mirror, layout, key);
 
-	return found && !(found->flags & (OBJECT_DELETING | OBJECT_DELETED)) && reply->n_rows > 0 ? orm_object_struct(found) : NULL;
+	return found && !(found->flags & (OBJECT_DELETING | OBJECT_DELETED)) && reply->n_rows > 0
+		       ? orm_object_struct(found)
+		       : NULL;
 }
 
 void *orm_get_object(orm_session *session, const orm_model *model, const orm_arg *arguments, size_t n_arguments)
@@ -182,14 +184,14 @@ void *orm_get_object(orm_session *session, const orm_model *model, const orm_arg
 	return get_from_server(session, layout, key);
 }
 
-/* ---- relationships ------------------------------------------------------------------------------------------------ */
+/* ---- relationships ---- */
 
 /* The objects whose relationship is still to be loaded, as handles. */
 typedef struct load_list {
-	orm_session        *session;
+	orm_session *session;
 	const orm_relation *relation;
-	orm_object        **objects;
-	size_t              len;
+	orm_object **objects;
+	size_t len;
 } load_list;
 
 static orm_status load_list_put(load_list *list, orm_object *object)
@@ -197,15 +199,17 @@ static orm_status load_list_put(load_list *list, orm_object *object)
 	orm_session *session = list->session;
 
 	if (orm_object_layout(object) != list->relation->owner)
-		return session_fail_with(session, ORM_EINVAL, "the object is not of model %s", list->relation->owner->model->name);
+		return session_fail_with(session, ORM_EINVAL, "the object is not of model %s",
+					 list->relation->owner->model->name);
 	if (object->flags & OBJECT_GONE)
-		return session_fail_with(session, ORM_ESTATE, "%s.%s: the object has left the session", list->relation->owner->model->name,
-					 list->relation->relationship->name);
+		return session_fail_with(session, ORM_ESTATE, "%s.%s: the object has left the session",
+					 list->relation->owner->model->name, list->relation->relationship->name);
 	if (orm_mirror_is_loaded(session->mirror, object, list->relation))
 		return ORM_OK;
 	if (session->shared && (object->flags & OBJECT_NEW))
 		return session_fail_with(session, ORM_ESTATE,
-					 "%s.%s: the object has not been published yet; orm_flush it before its relationships are loaded",
+					 "%s.%s: the object has not been published yet; orm_flush it before its "
+					 "relationships are loaded",
 					 list->relation->owner->model->name, list->relation->relationship->name);
 	list->objects[list->len++] = object;
 	return ORM_OK;
@@ -247,7 +251,9 @@ static orm_status load_list_init(load_list *list, orm_session *session, const or
 {
 	orm_arena_reset(&session->request);
 	*list = (load_list){.session = session, .relation = relation};
-	list->objects = n <= SIZE_MAX / sizeof *list->objects ? orm_arena_alloc(&session->request, n * sizeof *list->objects) : NULL;
+	list->objects = n <= SIZE_MAX / sizeof *list->objects
+				? orm_arena_alloc(&session->request, n * sizeof *list->objects)
+				: NULL;
 	return list->objects ? ORM_OK : session_fail_with(session, ORM_ENOMEM, "out of memory");
 }
 
@@ -265,7 +271,9 @@ orm_status orm_load(orm_session *session, const void *object, const void *member
 	const orm_relation *relation = orm_layout_relation_at(layout, offset);
 
 	if (!relation)
-		return session_fail_with(session, ORM_EINVAL, "%s: the member is no relationship of the object: write orm_load(session, object, &object->member)",
+		return session_fail_with(session, ORM_EINVAL,
+					 "%s: the member is no relationship of the object: write orm_load(session, "
+					 "object, &object->member)",
 					 layout->model->name);
 	status = load_list_init(&list, session, relation, 1);
 	if (status == ORM_OK)
@@ -273,7 +281,8 @@ orm_status orm_load(orm_session *session, const void *object, const void *member
 	return status == ORM_OK ? load(&list) : status;
 }
 
-orm_status orm_load_many(orm_session *session, const orm_model *model, const void *const *objects, size_t n, size_t offset)
+orm_status orm_load_many(orm_session *session, const orm_model *model, const void *const *objects, size_t n,
+			 size_t offset)
 {
 	load_list list;
 	orm_status status = session_enter(session);
@@ -285,9 +294,11 @@ orm_status orm_load_many(orm_session *session, const orm_model *model, const voi
 	const orm_relation *relation = orm_layout_relation_at(layout, offset);
 
 	if (!relation)
-		return session_fail_with(session, ORM_EINVAL, "%s: orm_load_each was not given a relationship of the model", model->name);
+		return session_fail_with(session, ORM_EINVAL,
+					 "%s: orm_load_each was not given a relationship of the model", model->name);
 	if (n == SIZE_MAX)
-		return session_fail_with(session, ORM_ENOTLOADED, "orm_load_each was given a list that has not been loaded itself");
+		return session_fail_with(session, ORM_ENOTLOADED,
+					 "orm_load_each was given a list that has not been loaded itself");
 	status = load_list_init(&list, session, relation, n);
 	for (size_t i = 0; i < n && status == ORM_OK; i++) {
 		orm_object *object = find(session, objects[i]);
@@ -304,7 +315,9 @@ orm_status orm_link(orm_session *session, const void *object, const void *member
 
 	if (status != ORM_OK)
 		return status;
-	return orm_mirror_link(session->mirror, object, member, other, &error) == ORM_OK ? ORM_OK : session_fail(session, &error);
+	return orm_mirror_link(session->mirror, object, member, other, &error) == ORM_OK
+		       ? ORM_OK
+		       : session_fail(session, &error);
 }
 
 orm_status orm_unlink(orm_session *session, const void *object, const void *member, const void *other)
@@ -314,10 +327,12 @@ orm_status orm_unlink(orm_session *session, const void *object, const void *memb
 
 	if (status != ORM_OK)
 		return status;
-	return orm_mirror_unlink(session->mirror, object, member, other, &error) == ORM_OK ? ORM_OK : session_fail(session, &error);
+	return orm_mirror_unlink(session->mirror, object, member, other, &error) == ORM_OK
+		       ? ORM_OK
+		       : session_fail(session, &error);
 }
 
-/* ---- deleting, reloading ------------------------------------------------------------------------------------------ */
+/* ---- deleting, reloading ---- */
 
 void orm_delete(orm_session *session, const void *object)
 {
@@ -385,7 +400,7 @@ orm_status orm_refresh(orm_session *session, const void *object)
 	return reply->n_missing > 0 ? fail_missing(session, orm_object_layout(found), object) : ORM_OK;
 }
 
-/* ---- looking ------------------------------------------------------------------------------------------------------ */
+/* ---- looking ---- */
 
 orm_object_state orm_state(const orm_session *session, const void *object)
 {
@@ -394,7 +409,8 @@ orm_object_state orm_state(const orm_session *session, const void *object)
 
 orm_member_condition orm_member_state(const orm_session *session, const void *object, const void *member)
 {
-	return session_usable(session) ? orm_mirror_member_state(session->mirror, object, member) : ORM_MEMBER_NOT_LOADED;
+	return session_usable(session) ? orm_mirror_member_state(session->mirror, object, member)
+				       : ORM_MEMBER_NOT_LOADED;
 }
 
 bool orm_is_dirty(const orm_session *session, const void *object)

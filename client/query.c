@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "model/fail.h"
 
-/* ---- life --------------------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 orm_query *query_new(orm_session *session, const orm_layout *layout)
 {
@@ -64,7 +64,7 @@ void query_free_all(orm_session *session)
 		orm_query_free(session->queries);
 }
 
-/* ---- terms -------------------------------------------------------------------------------------------------------- */
+/* ---- terms ---- */
 
 /* May something be added? The query's model must be the one that the caller's macro named. */
 static bool enter(orm_query *query, const orm_model *model)
@@ -72,7 +72,8 @@ static bool enter(orm_query *query, const orm_model *model)
 	if (!query || session_enter(query->session) != ORM_OK)
 		return false;
 	if (model && model != query->layout->model) {
-		session_fail_with(query->session, ORM_EINVAL, "the query is on %s, not on %s", query->layout->model->name, model->name);
+		session_fail_with(query->session, ORM_EINVAL, "the query is on %s, not on %s",
+				  query->layout->model->name, model->name);
 		return false;
 	}
 	return true;
@@ -115,7 +116,8 @@ static void put_operator(orm_query *query, Ormd__V1__Operator op, size_t n_opera
 	if (!enter(query, NULL))
 		return;
 	if (query->n_operands < n_operands) {
-		session_fail_with(query->session, ORM_EINVAL, "%s needs %zu term%s before it, but the query on %s has %zu", name, n_operands,
+		session_fail_with(query->session, ORM_EINVAL,
+				  "%s needs %zu term%s before it, but the query on %s has %zu", name, n_operands,
 				  n_operands == 1 ? "" : "s", query->layout->model->name, query->n_operands);
 		return;
 	}
@@ -154,7 +156,8 @@ Ormd__V1__Value *query_value(orm_query *query, const orm_column *column, const o
 		return message;
 	case ORM_TEXT:
 		if (!orm_utf8_valid(value->text, value->size)) {
-			orm_fail_at(&error, ORM_EINVAL, query->layout->model->name, column->name, "the text to compare with is not UTF-8");
+			orm_fail_at(&error, ORM_EINVAL, query->layout->model->name, column->name,
+				    "the text to compare with is not UTF-8");
 			session_fail(query->session, &error);
 			return NULL;
 		}
@@ -184,8 +187,8 @@ static const orm_column *column_at(orm_query *query, size_t offset, orm_type typ
 	const orm_member *member = orm_layout_member_at(query->layout, offset);
 
 	if (!member || (type != ORM_TYPE_NONE && member->type != type)) {
-		session_fail_with(query->session, ORM_EINVAL, "%s: the member is no column of the model%s", query->layout->model->name,
-				  member ? " of this type" : "");
+		session_fail_with(query->session, ORM_EINVAL, "%s: the member is no column of the model%s",
+				  query->layout->model->name, member ? " of this type" : "");
 		return NULL;
 	}
 	return &query->layout->mapper->columns[member->column];
@@ -219,7 +222,8 @@ static void where(orm_query *query, const orm_model *model, size_t offset, orm_o
 	}
 
 	Ormd__V1__Value *message = query_value(query, column, value);
-	Ormd__V1__Value **values = message ? orm_arena_memdup(&query->arena, &message, sizeof(Ormd__V1__Value *)) : NULL;
+	Ormd__V1__Value **values =
+		message ? orm_arena_memdup(&query->arena, &message, sizeof(Ormd__V1__Value *)) : NULL;
 
 	if (values)
 		query_put_term(query, (Ormd__V1__Operator)op, column->number, values, 1); /* the numbers are the same */
@@ -232,8 +236,8 @@ _Static_assert((int)ORM_EQ == (int)ORMD__V1__OPERATOR__OP_EQ && (int)ORM_LIKE ==
 
 typedef void read_value(const void *values, size_t i, orm_value *value);
 
-static void where_in(orm_query *query, const orm_model *model, size_t offset, orm_type type, read_value *read, const void *source,
-		     size_t n)
+static void where_in(orm_query *query, const orm_model *model, size_t offset, orm_type type, read_value *read,
+		     const void *source, size_t n)
 {
 	const orm_column *column = enter(query, model) ? column_at(query, offset, type) : NULL;
 	Ormd__V1__Value **values;
@@ -250,7 +254,8 @@ static void where_in(orm_query *query, const orm_model *model, size_t offset, or
 
 		read(source, i, &value);
 		if (value.null) {
-			fail_column(query, column, "orm_where_in was given a NULL; nothing equals it, use orm_where_null");
+			fail_column(query, column,
+				    "orm_where_in was given a NULL; nothing equals it, use orm_where_null");
 			return;
 		}
 		values[i] = query_value(query, column, &value);
@@ -276,13 +281,34 @@ static void set_bytes(orm_value *value, orm_bytes bytes)
 	value->null = !bytes.data;
 }
 
-static void set_bool(orm_value *value, bool boolean) { value->boolean = boolean; }
-static void set_int32(orm_value *value, int32_t integer) { value->integer = integer; }
-static void set_int64(orm_value *value, int64_t integer) { value->integer = integer; }
-static void set_double(orm_value *value, double number) { value->number = number; }
-static void set_date(orm_value *value, orm_date date) { value->integer = date.days; }
-static void set_time(orm_value *value, orm_time time) { value->integer = time.us; }
-static void set_datetime(orm_value *value, orm_datetime datetime) { value->integer = datetime.us; }
+static void set_bool(orm_value *value, bool boolean)
+{
+	value->boolean = boolean;
+}
+static void set_int32(orm_value *value, int32_t integer)
+{
+	value->integer = integer;
+}
+static void set_int64(orm_value *value, int64_t integer)
+{
+	value->integer = integer;
+}
+static void set_double(orm_value *value, double number)
+{
+	value->number = number;
+}
+static void set_date(orm_value *value, orm_date date)
+{
+	value->integer = date.days;
+}
+static void set_time(orm_value *value, orm_time time)
+{
+	value->integer = time.us;
+}
+static void set_datetime(orm_value *value, orm_datetime datetime)
+{
+	value->integer = datetime.us;
+}
 
 /* The two functions that orm_where and orm_where_in expand to for one C type. */
 #define WHERE_FUNCTIONS(suffix, ctype, column_type)                                                                    \
@@ -318,10 +344,11 @@ void orm_where_null_member(orm_query *query, const orm_model *model, size_t offs
 	const orm_column *column = enter(query, model) ? column_at(query, offset, ORM_TYPE_NONE) : NULL;
 
 	if (column)
-		query_put_term(query, null ? ORMD__V1__OPERATOR__OP_IS_NULL : ORMD__V1__OPERATOR__OP_NOT_NULL, column->number, NULL, 0);
+		query_put_term(query, null ? ORMD__V1__OPERATOR__OP_IS_NULL : ORMD__V1__OPERATOR__OP_NOT_NULL,
+			       column->number, NULL, 0);
 }
 
-/* ---- the rest ----------------------------------------------------------------------------------------------------- */
+/* ---- the rest ---- */
 
 void orm_order_by_member(orm_query *query, const orm_model *model, size_t offset, bool descending)
 {

@@ -60,8 +60,10 @@ static void refers_to(orm_query *query, const orm_relation *relation, const void
 		return;
 	}
 	if (other && (!target || orm_object_layout(target) != relation->target)) {
-		fail_relation(query, relation, other == relation->poison ? "the filter's value is a relationship that has not been loaded"
-									 : "the filter's value is not an object of this session");
+		fail_relation(query, relation,
+			      other == relation->poison
+				      ? "the filter's value is a relationship that has not been loaded"
+				      : "the filter's value is not an object of this session");
 		return;
 	}
 	if (target && !has_key(association, target)) {
@@ -77,7 +79,8 @@ static void refers_to(orm_query *query, const orm_relation *relation, const void
 		orm_value value = {.null = true};
 
 		if (target)
-			orm_member_get(&association->parent->members[foreign_key->target_columns[i]], orm_object_struct(target), &value);
+			orm_member_get(&association->parent->members[foreign_key->target_columns[i]],
+				       orm_object_struct(target), &value);
 		equals(query, foreign_key->columns[i], &value);
 	}
 }

@@ -6,18 +6,18 @@
 
 static const orm_list no_rows;
 
-/* ---- what a stream brings ------------------------------------------------------------------------------------------ */
+/* ---- what a stream brings ---- */
 
 /* Relationships that are complete once the stream has ended well; copies in the session's request arena. */
 typedef struct loaded_list {
 	struct loaded_list *next;
-	Ormd__V1__Loaded    loaded;
+	Ormd__V1__Loaded loaded;
 } loaded_list;
 
 typedef struct rows_taker {
-	orm_session  *session;
+	orm_session *session;
 	query_result *result; /* NULL: rows are not wanted */
-	loaded_list  *loaded;
+	loaded_list *loaded;
 } rows_taker;
 
 static orm_status remember_loaded(rows_taker *taker, const Ormd__V1__Loaded *loaded, orm_error *error)
@@ -42,7 +42,8 @@ static orm_status take(void *context, const Ormd__V1__QueryReply *message, orm_e
 	orm_status status = ORM_OK;
 
 	for (size_t i = 0; i < message->n_rows && status == ORM_OK; i++)
-		status = orm_mirror_install(mirror, message->rows[i], taker->result ? &taker->result->rows : NULL, error);
+		status = orm_mirror_install(mirror, message->rows[i], taker->result ? &taker->result->rows : NULL,
+					    error);
 	for (size_t i = 0; i < message->n_related && status == ORM_OK; i++)
 		status = orm_mirror_install(mirror, message->related[i], NULL, error);
 	for (size_t i = 0; i < message->n_loaded && status == ORM_OK; i++)
@@ -64,7 +65,7 @@ orm_status query_stream(orm_call *call, query_result *result)
 	return status;
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------ */
+/* ---- running ---- */
 
 /* Without an order, rows come by primary key: a limit would otherwise cut off any of them. */
 static bool order_by_key(const orm_query *query, Ormd__V1__Statement *statement, orm_arena *arena)
@@ -187,10 +188,11 @@ static bool run_exists(orm_query *query)
 {
 	query_result result;
 
-	return query_run(query, ORMD__V1__RESULT_KIND__RESULT_EXISTS, UINT64_MAX, &result) == ORM_OK && result.count > 0;
+	return query_run(query, ORMD__V1__RESULT_KIND__RESULT_EXISTS, UINT64_MAX, &result) == ORM_OK &&
+	       result.count > 0;
 }
 
-/* ---- queries that orm_select made ---------------------------------------------------------------------------------- */
+/* ---- queries that orm_select made ---- */
 
 static bool is_on(orm_query *query, const orm_model *model)
 {
@@ -199,7 +201,8 @@ static bool is_on(orm_query *query, const orm_model *model)
 	if (model == query->layout->model)
 		return true;
 	if (session_enter(query->session) == ORM_OK)
-		session_fail_with(query->session, ORM_EINVAL, "the query is on %s, not on %s", query->layout->model->name, model->name);
+		session_fail_with(query->session, ORM_EINVAL, "the query is on %s, not on %s",
+				  query->layout->model->name, model->name);
 	return false;
 }
 
@@ -223,7 +226,7 @@ bool orm_query_exists(orm_query *query)
 	return query && run_exists(query);
 }
 
-/* ---- queries of one call ------------------------------------------------------------------------------------------- */
+/* ---- queries of one call ---- */
 
 /* NULL if it failed, which sticks. */
 static orm_query *filtered(orm_session *session, const orm_model *model, const void *example, const char *text)

@@ -48,7 +48,8 @@ static bool beside_library(char path[PATH_MAX])
 	if (snprintf(candidate, sizeof candidate, "%.*s/../bin/ormd", len, library.dli_fname) < (int)sizeof candidate &&
 	    executable(candidate, path))
 		return true;
-	return snprintf(candidate, sizeof candidate, "%.*s/../../bin/ormd", len, library.dli_fname) < (int)sizeof candidate &&
+	return snprintf(candidate, sizeof candidate, "%.*s/../../bin/ormd", len, library.dli_fname) <
+		       (int)sizeof candidate &&
 	       executable(candidate, path);
 }
 
@@ -61,7 +62,8 @@ static bool in_search_path(char path[PATH_MAX])
 		const size_t len = strcspn(directories, ":");
 
 		/* An empty entry means the working directory: not for a program that nobody named. */
-		if (len > 0 && snprintf(candidate, sizeof candidate, "%.*s/ormd", (int)len, directories) < (int)sizeof candidate &&
+		if (len > 0 &&
+		    snprintf(candidate, sizeof candidate, "%.*s/ormd", (int)len, directories) < (int)sizeof candidate &&
 		    executable(candidate, path))
 			return true;
 		directories += len + (directories[len] == ':');
@@ -74,17 +76,19 @@ orm_status server_program_find(const char *wanted, char path[PATH_MAX], orm_erro
 	const char *environment = secure_getenv("ORMD");
 
 	if (wanted && !executable(wanted, path))
-		return orm_fail(error, ORM_ENOTFOUND, "cannot start the session server '%s': %s", wanted, strerror(errno));
+		return orm_fail(error, ORM_ENOTFOUND, "cannot start the session server '%s': %s", wanted,
+				strerror(errno));
 	if (wanted)
 		return ORM_OK;
 	if (environment && *environment && !executable(environment, path))
-		return orm_fail(error, ORM_ENOTFOUND, "cannot start the session server '%s' that ORMD names: %s", environment,
-				strerror(errno));
+		return orm_fail(error, ORM_ENOTFOUND, "cannot start the session server '%s' that ORMD names: %s",
+				environment, strerror(errno));
 	if (environment && *environment)
 		return ORM_OK;
 	/* Beside the library first: an installation that was moved, or one of several, has its own. */
 	if (beside_library(path) || executable(ORM_BINDIR "/ormd", path) || in_search_path(path))
 		return ORM_OK;
 	return orm_fail(error, ORM_ENOTFOUND,
-			"no session server found to start: install ormd, put it into $PATH, or name it in the environment variable ORMD");
+			"no session server found to start: install ormd, put it into $PATH, or name it in the "
+			"environment variable ORMD");
 }

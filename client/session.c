@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A session's life: opening, joining, closing; and what is asked of it without a call. The unit of work is in unit.c, objects in objects.c. */
+/* A session's life: opening, joining, closing; and what is asked of it without a call. The unit of work is in unit.c,
+ * objects in objects.c. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 
 #define CLOSE_MS 2000 /* a server that does not answer is told by the connection's end */
 
-/* ---- opening --------------------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static orm_status take_reply(orm_session *session, const Ormd__V1__OpenReply *reply, orm_error *error)
 {
@@ -39,7 +40,8 @@ static orm_status take_reply(orm_session *session, const Ormd__V1__OpenReply *re
 	return status;
 }
 
-static orm_status try_open(orm_session *session, const Ormd__V1__OpenRequest *request, int64_t deadline_us, orm_error *error)
+static orm_status try_open(orm_session *session, const Ormd__V1__OpenRequest *request, int64_t deadline_us,
+			   orm_error *error)
 {
 	ProtobufCMessage *reply;
 	rpc_status status;
@@ -49,8 +51,8 @@ static orm_status try_open(orm_session *session, const Ormd__V1__OpenRequest *re
 	if (!session->channel)
 		return error->code;
 
-	const rpc_code code = rpc_channel_call(session->channel, &ormd__v1__session__descriptor, METHOD_OPEN, &request->base,
-					       deadline_us, &session->request, &reply, &status);
+	const rpc_code code = rpc_channel_call(session->channel, &ormd__v1__session__descriptor, METHOD_OPEN,
+					       &request->base, deadline_us, &session->request, &reply, &status);
 
 	connection_count(session->db, session->channel, &session->n_counted);
 	if (code == RPC_OK)
@@ -77,7 +79,8 @@ static void open_session(orm_session *session, const char *name, const orm_join_
 	request.name = (char *)(uintptr_t)name;
 	request.participant = (char *)(uintptr_t)(o->participant ? o->participant : session->db->program);
 	request.has_on_death = request.has_must_exist = name != NULL;
-	request.on_death = o->on_death == ORM_ON_DEATH_KEEP ? ORMD__V1__ON_DEATH__ON_DEATH_KEEP : ORMD__V1__ON_DEATH__ON_DEATH_ROLLBACK;
+	request.on_death = o->on_death == ORM_ON_DEATH_KEEP ? ORMD__V1__ON_DEATH__ON_DEATH_KEEP
+							    : ORMD__V1__ON_DEATH__ON_DEATH_ROLLBACK;
 	request.must_exist = o->must_exist;
 
 	status = try_open(session, &request, deadline_us, &error);
@@ -121,7 +124,8 @@ static orm_session *new_open_session(orm_db *db, const char *name, const orm_joi
 	else if (!db->channel)
 		session_fail(session, &db->error);
 	else if (shared && (!name || !*name))
-		session_fail_with(session, ORM_EINVAL, "a shared session needs a name; orm_session_open gives one of this process alone");
+		session_fail_with(session, ORM_EINVAL,
+				  "a shared session needs a name; orm_session_open gives one of this process alone");
 	else
 		open_session(session, name, options);
 	return session;
@@ -137,7 +141,7 @@ orm_session *orm_session_join(orm_db *db, const char *name, const orm_join_optio
 	return new_open_session(db, name, options, true);
 }
 
-/* ---- closing ---------------------------------------------------------------------------------------------------- */
+/* ---- closing ---- */
 
 static void leave(orm_session *session)
 {
@@ -171,7 +175,7 @@ void orm_session_close(orm_session *session)
 	free(session);
 }
 
-/* ---- without a call ---------------------------------------------------------------------------------------------- */
+/* ---- without a call ---- */
 
 void orm_session_set_timeout(orm_session *session, int64_t timeout_ms)
 {
@@ -217,7 +221,8 @@ const char *orm_printf(orm_session *session, const char *format, ...)
 		text = orm_arena_alloc(orm_mirror_arena(session->mirror), (size_t)size + 1);
 	if (!text) {
 		session_fail_with(session, size < 0 ? ORM_EINVAL : ORM_ENOMEM,
-				  size < 0 ? "orm_printf cannot print with this format: %s" : "out of memory for a text of orm_printf: %s",
+				  size < 0 ? "orm_printf cannot print with this format: %s"
+					   : "out of memory for a text of orm_printf: %s",
 				  format);
 		return NULL;
 	}

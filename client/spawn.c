@@ -21,12 +21,12 @@ enum { REPORT, STDERR, READY, LOCK, DEV_NULL, N_FDS };
 /* What the two processes on the way tell us: the program's process id, then, if it could not be executed, why. */
 typedef struct report {
 	pid_t pid;
-	int   reason;
+	int reason;
 } report;
 
 extern char **environ;
 
-/* ---- after fork: async-signal-safe calls only ------------------------------------------------------------- */
+/* ---- after fork: async-signal-safe calls only ---- */
 
 static void say(int fd, pid_t pid, int reason)
 {
@@ -84,7 +84,7 @@ static _Noreturn void step_aside(const spawn_command *command, const int fds[N_F
 	_exit(0);
 }
 
-/* ---- the caller's process ----------------------------------------------------------------------------------- */
+/* ---- the caller's process ---- */
 
 static bool read_report(int fd, report *said)
 {
@@ -140,7 +140,8 @@ orm_status spawn_detached(const spawn_command *command, pid_t *pid, orm_error *e
 	pid_t started = 0;
 	int reason = 0;
 
-	const int max_fds = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 1 << 20 ? (int)limit.rlim_cur : 1 << 20;
+	const int max_fds =
+		getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 1 << 20 ? (int)limit.rlim_cur : 1 << 20;
 
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0) {
 		reason = errno;
@@ -174,7 +175,8 @@ out:
 	if (pipe_fds[1] >= 0)
 		close(pipe_fds[1]);
 	if (reason)
-		return orm_fail(error, ORM_EUNAVAILABLE, "cannot start the session server '%s': %s", command->path, strerror(reason));
+		return orm_fail(error, ORM_EUNAVAILABLE, "cannot start the session server '%s': %s", command->path,
+				strerror(reason));
 	*pid = started;
 	return ORM_OK;
 }

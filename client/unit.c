@@ -8,12 +8,12 @@
 #include "client/call.h"
 #include "client/connection.h"
 
-#define METHOD_COMMIT_STATUS 3       /* of service Database */
-#define LONGEST_WAIT_MS      600000  /* one request of orm_wait; it repeats them */
+#define METHOD_COMMIT_STATUS 3      /* of service Database */
+#define LONGEST_WAIT_MS      600000 /* one request of orm_wait; it repeats them */
 #define FIRST_PAUSE_US       2000
 #define LONGEST_PAUSE_US     200000
 
-/* ---- flush ------------------------------------------------------------------------------------------------------ */
+/* ---- flush ---- */
 
 orm_status orm_flush(orm_session *session)
 {
@@ -38,10 +38,10 @@ orm_status orm_flush(orm_session *session)
 	return call_accept(&call, reply->sync, reply->keys, reply->n_keys);
 }
 
-/* ---- commit ------------------------------------------------------------------------------------------------------ */
+/* ---- commit ---- */
 
-static orm_status ask_once(orm_session *session, int64_t deadline_us, orm_arena *arena, Ormd__V1__CommitStatusReply **reply,
-			   orm_error *error)
+static orm_status ask_once(orm_session *session, int64_t deadline_us, orm_arena *arena,
+			   Ormd__V1__CommitStatusReply **reply, orm_error *error)
 {
 	Ormd__V1__CommitStatusRequest request = ORMD__V1__COMMIT_STATUS_REQUEST__INIT;
 	ProtobufCMessage *message = NULL;
@@ -57,8 +57,8 @@ static orm_status ask_once(orm_session *session, int64_t deadline_us, orm_arena 
 	request.client_id.len = 16;
 	request.commit = session->n_commits;
 
-	const rpc_code code = rpc_channel_call(channel, &ormd__v1__database__descriptor, METHOD_COMMIT_STATUS, &request.base,
-					       deadline_us, arena, &message, &status);
+	const rpc_code code = rpc_channel_call(channel, &ormd__v1__database__descriptor, METHOD_COMMIT_STATUS,
+					       &request.base, deadline_us, arena, &message, &status);
 
 	if (code != RPC_OK) {
 		failure_read(&status, arena, &failed);
@@ -107,8 +107,8 @@ static Ormd__V1__CommitOutcome ask_outcome(orm_session *session, int64_t deadlin
 }
 
 /*
- * The commit may have been done. Its id is in the database if it was: whoever serves the database now settles it. The session itself is over
- * either way: it lived in a server that is gone, or does not answer.
+ * The commit may have been done. Its id is in the database if it was: whoever serves the database now settles it. The
+ * session itself is over either way: it lived in a server that is gone, or does not answer.
  */
 static orm_status settle(orm_call *call)
 {
@@ -127,11 +127,14 @@ static orm_status settle(orm_call *call)
 		return status;
 	case ORMD__V1__COMMIT_OUTCOME__OUTCOME_ABORTED:
 		return session_fail_with(session, ORM_ELOST,
-					 "the server was restarted before the commit, and the session ended with it; nothing was written. Open a new session");
+					 "the server was restarted before the commit, and the session ended with it; "
+					 "nothing was written. Open a new session");
 	default:
 		session->commit_unknown = true;
-		return session_fail_with(session, ORM_EUNKNOWN, "whether the commit was written is not known: %.300s. Ask again with orm_commit_outcome",
-					 error.message);
+		return session_fail_with(
+			session, ORM_EUNKNOWN,
+			"whether the commit was written is not known: %.300s. Ask again with orm_commit_outcome",
+			error.message);
 	}
 }
 
@@ -185,14 +188,15 @@ orm_status orm_commit_outcome(orm_session *session)
 		return ORM_OK;
 	case ORMD__V1__COMMIT_OUTCOME__OUTCOME_ABORTED:
 		session->commit_unknown = false;
-		session_fail_with(session, ORM_ELOST, "the commit was not written and never will be; open a new session");
+		session_fail_with(session, ORM_ELOST,
+				  "the commit was not written and never will be; open a new session");
 		return ORM_EABORTED;
 	default:
 		return ORM_EUNKNOWN;
 	}
 }
 
-/* ---- rollback ----------------------------------------------------------------------------------------------------- */
+/* ---- rollback ---- */
 
 orm_status orm_rollback(orm_session *session)
 {
@@ -220,7 +224,7 @@ orm_status orm_rollback(orm_session *session)
 	return call_accept(&call, ((const Ormd__V1__RollbackReply *)message)->sync, NULL, 0);
 }
 
-/* ---- waiting for others ------------------------------------------------------------------------------------------- */
+/* ---- waiting for others ---- */
 
 static int wait_once(orm_session *session, int64_t timeout_ms)
 {

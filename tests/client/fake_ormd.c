@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What autostart needs of ormd, and no more: takes over the lock, listens, says so, and ends when it is told to. Writes one line for
- * each start to $FAKE_ORMD_STARTS: its process id and its arguments. $FAKE_ORMD_MODE: "fail" ends with a message, "mute" is
- * never ready, "dead-once" ends the first time after it was announced.
+ * What autostart needs of ormd, and no more: takes over the lock, listens, says so, and ends when it is told to. Writes
+ * one line for each start to $FAKE_ORMD_STARTS: its process id and its arguments. $FAKE_ORMD_MODE: "fail" ends with a
+ * message, "mute" is never ready, "dead-once" ends the first time after it was announced.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -43,9 +43,9 @@ static void note_start(int argc, char **argv)
 	sigprocmask(SIG_SETMASK, NULL, &blocked);
 	sigaction(SIGUSR1, NULL, &usr1);
 
-	int size = snprintf(line, sizeof line, "%ld open=%d blocked=%d handled=%d leader=%d directory=%s", (long)getpid(), n_open,
-			    sigismember(&blocked, SIGUSR2), usr1.sa_handler != SIG_DFL, getsid(0) == getpid(),
-			    getcwd(directory, sizeof directory));
+	int size = snprintf(line, sizeof line, "%ld open=%d blocked=%d handled=%d leader=%d directory=%s",
+			    (long)getpid(), n_open, sigismember(&blocked, SIGUSR2), usr1.sa_handler != SIG_DFL,
+			    getsid(0) == getpid(), getcwd(directory, sizeof directory));
 
 	for (int i = 1; i < argc; i++)
 		size += snprintf(line + size, sizeof line - (size_t)size, " %s", argv[i]);

@@ -12,37 +12,37 @@
 #include "support/eventually.h"
 #include "support/tempdir.h"
 
-#define MAX_OUTCOMES 8
-#define MAX_HELD     16
+#define MAX_OUTCOMES   8
+#define MAX_HELD       16
 #define MAX_KEY_RANGES 8
 
 typedef struct planned_end {
-	bool        planned, held, published, plain;
+	bool planned, held, published, plain;
 	const char *method; /* NULL: any */
-	orm_status  status;
-	rpc_code    code;
+	orm_status status;
+	rpc_code code;
 	const char *message;
 } planned_end;
 
 struct fake_server {
-	rpc_server     *rpc;
-	char            address[SUPPORT_PATH_SIZE + 8];
-	uint64_t        max_message;
+	rpc_server *rpc;
+	char address[SUPPORT_PATH_SIZE + 8];
+	uint64_t max_message;
 	pthread_mutex_t lock; /* guards what follows */
-	orm_buffer      log;
-	orm_buffer      handed;
-	orm_arena       arena;
+	orm_buffer log;
+	orm_buffer handed;
+	orm_arena arena;
 	Ormd__V1__ConnectRequest *models; /* as the first connection declared them */
-	planned_end     end;
-	rpc_call       *held[MAX_HELD];
-	size_t          n_held;
-	uint64_t        rev;
-	size_t          n_rows, per_message;
+	planned_end end;
+	rpc_call *held[MAX_HELD];
+	size_t n_held;
+	uint64_t rev;
+	size_t n_rows, per_message;
 	Ormd__V1__CommitOutcome outcomes[MAX_OUTCOMES];
-	size_t          n_outcomes;
+	size_t n_outcomes;
 };
 
-/* ---- words ------------------------------------------------------------------------------------------------------- */
+/* ---- words ---- */
 
 static const char *column_name(const fake_server *server, uint32_t model, uint32_t column)
 {
@@ -67,8 +67,8 @@ static void write_value(orm_buffer *out, const Ormd__V1__Value *value)
 
 static void write_statement(const fake_server *server, orm_buffer *out, const Ormd__V1__Statement *statement)
 {
-	static const char *const operators[] = {"?",  "=",       "<>",       "<",   "<=", ">", ">=", "like",
-						"in", "is null", "not null", "AND", "OR", "NOT"};
+	static const char *const operators[] = {
+		"?", "=", "<>", "<", "<=", ">", ">=", "like", "in", "is null", "not null", "AND", "OR", "NOT"};
 	static const char *const kinds[] = {"", "count ", "exists "};
 	const uint32_t model = statement->model;
 
@@ -86,14 +86,16 @@ static void write_statement(const fake_server *server, orm_buffer *out, const Or
 		}
 	}
 	for (size_t i = 0; i < statement->n_order; i++)
-		orm_buffer_printf(out, "%s %s%s", i == 0 ? " order" : ",", column_name(server, model, statement->order[i]->column),
+		orm_buffer_printf(out, "%s %s%s", i == 0 ? " order" : ",",
+				  column_name(server, model, statement->order[i]->column),
 				  statement->order[i]->descending ? " desc" : "");
 	if (statement->has_limit)
 		orm_buffer_printf(out, " limit %" PRIu64, statement->limit);
 	if (statement->has_offset)
 		orm_buffer_printf(out, " offset %" PRIu64, statement->offset);
 	for (size_t i = 0; i < statement->n_load; i++)
-		orm_buffer_printf(out, " with %s", server->models->models[model]->relationships[statement->load[i]]->name);
+		orm_buffer_printf(out, " with %s",
+				  server->models->models[model]->relationships[statement->load[i]]->name);
 }
 
 static size_t n_rows_of(const Ormd__V1__Objects *objects)
@@ -121,7 +123,7 @@ static void write_draft(orm_buffer *out, const Ormd__V1__Draft *draft)
 		orm_buffer_printf(out, " -%zu", n_deletes);
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------ */
+/* ---- answers ---- */
 
 static const Ormd__V1__Draft *draft_of(const char *method, const ProtobufCMessage *message)
 {
@@ -182,9 +184,9 @@ static void fail_call(fake_server *server, const planned_end *end, rpc_call *cal
 
 	detail.has_status = true;
 	detail.status = end->status;
-	detail.model = (char *)(uintptr_t)"User";
-	detail.column = (char *)(uintptr_t)"name";
-	detail.key = (char *)(uintptr_t)"7";
+	detail.model = (char *)(uintptr_t) "User";
+	detail.column = (char *)(uintptr_t) "name";
+	detail.key = (char *)(uintptr_t) "7";
 	if (end->published) {
 		detail.has_published = detail.published = true;
 		detail.keys = keys_for(draft_of(method, message), arena, &detail.n_keys);
@@ -220,7 +222,7 @@ static bool begin(fake_server *server, rpc_call *call, const ProtobufCMessage *m
 	return true;
 }
 
-/* ---- service Database --------------------------------------------------------------------------------------------- */
+/* ---- service Database ---- */
 
 static void connect_client(rpc_call *call, const ProtobufCMessage *message, void *context)
 {
@@ -241,7 +243,8 @@ static void connect_client(rpc_call *call, const ProtobufCMessage *message, void
 			if (!packed)
 				support_die("fake_server: out of memory");
 			protobuf_c_message_pack(message, packed);
-			server->models = (Ormd__V1__ConnectRequest *)rpc_unpack(message->descriptor, packed, size, &server->arena, &code);
+			server->models = (Ormd__V1__ConnectRequest *)rpc_unpack(message->descriptor, packed, size,
+										&server->arena, &code);
 		}
 		reply.has_registry = true;
 		reply.registry = 77;
@@ -275,11 +278,13 @@ static void commit_status(rpc_call *call, const ProtobufCMessage *message, void 
 
 	pthread_mutex_lock(&server->lock);
 	if (!begin(server, call, message)) {
-		orm_buffer_printf(&server->log, " %" PRIu64 "\n", ((const Ormd__V1__CommitStatusRequest *)message)->commit);
+		orm_buffer_printf(&server->log, " %" PRIu64 "\n",
+				  ((const Ormd__V1__CommitStatusRequest *)message)->commit);
 		reply.has_outcome = true;
 		reply.outcome = server->outcomes[0];
 		if (server->n_outcomes > 1)
-			memmove(server->outcomes, server->outcomes + 1, --server->n_outcomes * sizeof *server->outcomes);
+			memmove(server->outcomes, server->outcomes + 1,
+				--server->n_outcomes * sizeof *server->outcomes);
 		if (reply.outcome == ORMD__V1__COMMIT_OUTCOME__OUTCOME_COMMITTED) {
 			range.has_first_handle = range.has_first_key = range.has_count = true;
 			range.first_handle = UINT64_C(1) << 40 | 1;
@@ -294,7 +299,7 @@ static void commit_status(rpc_call *call, const ProtobufCMessage *message, void 
 	pthread_mutex_unlock(&server->lock);
 }
 
-/* ---- service Session ---------------------------------------------------------------------------------------------- */
+/* ---- service Session ---- */
 
 static void open_session(rpc_call *call, const ProtobufCMessage *message, void *context)
 {
@@ -374,11 +379,11 @@ static void rollback(rpc_call *call, const ProtobufCMessage *message, void *cont
 /* One stream of rows. */
 typedef struct row_source {
 	fake_server *server;
-	uint32_t     model;
-	bool         counts;
-	size_t       n_rows, next, per_message;
+	uint32_t model;
+	bool counts;
+	size_t n_rows, next, per_message;
 	Ormd__V1__KeyRange keys[MAX_KEY_RANGES]; /* of the draft that came with the call */
-	size_t       n_keys;
+	size_t n_keys;
 } row_source;
 
 static row_source *row_source_new(fake_server *server, const Ormd__V1__Draft *draft, orm_arena *arena)
@@ -495,8 +500,9 @@ static void get(rpc_call *call, const ProtobufCMessage *message, void *context)
 		const bool integer = keys->columns[0]->n_int64s == 1;
 
 		for (size_t i = 0; i < keys->n_columns; i++)
-			orm_buffer_printf(&server->log, " %s=%" PRId64, column_name(server, keys->model, keys->columns[i]->column),
-					  keys->columns[i]->n_int64s ? keys->columns[i]->int64s[0]
+			orm_buffer_printf(&server->log, " %s=%" PRId64,
+					  column_name(server, keys->model, keys->columns[i]->column),
+					  keys->columns[i]->n_int64s   ? keys->columns[i]->int64s[0]
 					  : keys->columns[i]->n_int32s ? keys->columns[i]->int32s[0]
 								       : -1);
 		write_draft(&server->log, request->draft);
@@ -504,7 +510,9 @@ static void get(rpc_call *call, const ProtobufCMessage *message, void *context)
 		reply.sync = sync_now(server, rpc_call_arena(call));
 		reply.keys = keys_for(request->draft, rpc_call_arena(call), &reply.n_keys);
 		if (integer && keys->columns[0]->int64s[0] <= (int64_t)server->n_rows) {
-			const row_source source = {.server = server, .model = keys->model, .next = (size_t)keys->columns[0]->int64s[0] - 1};
+			const row_source source = {.server = server,
+						   .model = keys->model,
+						   .next = (size_t)keys->columns[0]->int64s[0] - 1};
 
 			rows = rows_message(&source, 1, rpc_call_arena(call));
 			reply.rows = &rows;
@@ -524,7 +532,8 @@ static void load(rpc_call *call, const ProtobufCMessage *message, void *context)
 	if (!begin(server, call, message)) {
 		row_source *source = row_source_new(server, request->draft, rpc_call_arena(call));
 
-		orm_buffer_printf(&server->log, " %s of %zu", server->models->models[request->model]->relationships[request->relationship]->name,
+		orm_buffer_printf(&server->log, " %s of %zu",
+				  server->models->models[request->model]->relationships[request->relationship]->name,
 				  request->n_objects);
 		write_draft(&server->log, request->draft);
 		orm_buffer_puts(&server->log, "\n");
@@ -568,8 +577,8 @@ static void wait_for_others(rpc_call *call, const ProtobufCMessage *message, voi
 		notice.has_rev = notice.has_kind = true;
 		notice.rev = reply.sync->rev;
 		notice.kind = ORMD__V1__NOTICE_KIND__NOTICE_JOINED;
-		notice.name = (char *)(uintptr_t)"desk";
-		notice.text = (char *)(uintptr_t)"desk has joined";
+		notice.name = (char *)(uintptr_t) "desk";
+		notice.text = (char *)(uintptr_t) "desk has joined";
 		reply.sync->notices = notices;
 		reply.sync->n_notices = 1;
 		rpc_call_reply(call, &reply.base);
@@ -590,7 +599,7 @@ static void close_session(rpc_call *call, const ProtobufCMessage *message, void 
 	pthread_mutex_unlock(&server->lock);
 }
 
-/* ---- life ----------------------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 fake_server *fake_server_start(const char *dir, const char *name, uint64_t max_message)
 {
@@ -624,9 +633,12 @@ fake_server *fake_server_start(const char *dir, const char *name, uint64_t max_m
 	server->rpc = rpc_server_new(&options, &status);
 	if (!server->rpc)
 		support_die("fake_server: %s", status.message);
-	rpc_server_add_service(server->rpc, &ormd__v1__database__descriptor, database, sizeof database / sizeof *database, server);
-	rpc_server_add_service(server->rpc, &ormd__v1__session__descriptor, session, sizeof session / sizeof *session, server);
-	if (rpc_server_listen(server->rpc, server->address, &status) != RPC_OK || rpc_server_start(server->rpc, &status) != RPC_OK)
+	rpc_server_add_service(server->rpc, &ormd__v1__database__descriptor, database,
+			       sizeof database / sizeof *database, server);
+	rpc_server_add_service(server->rpc, &ormd__v1__session__descriptor, session, sizeof session / sizeof *session,
+			       server);
+	if (rpc_server_listen(server->rpc, server->address, &status) != RPC_OK ||
+	    rpc_server_start(server->rpc, &status) != RPC_OK)
 		support_die("fake_server: %s", status.message);
 	return server;
 }

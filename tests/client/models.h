@@ -10,24 +10,24 @@ ORM_DECLARE(Post);
 ORM_DECLARE(Line);
 
 struct User {
-	int64_t       id;
-	const char   *name;
-	const char   *email;
+	int64_t id;
+	const char *name;
+	const char *email;
 	orm_opt_int32 age;
-	double        score;
-	bool          active;
-	Post_list     posts;
+	double score;
+	bool active;
+	Post_list posts;
 };
 
 struct Post {
-	int64_t          id;
-	const char      *title;
+	int64_t id;
+	const char *title;
 	orm_opt_datetime published;
-	orm_date         day;
-	orm_time         at;
-	orm_bytes        picture;
-	orm_opt_int64    user_id;
-	User            *author;
+	orm_date day;
+	orm_time at;
+	orm_bytes picture;
+	orm_opt_int64 user_id;
+	User *author;
 };
 
 struct Line {

@@ -32,11 +32,11 @@
 
 typedef struct fixture {
 	const char *dir;
-	char        starts[SUPPORT_PATH_SIZE];
-	char        database[SUPPORT_PATH_SIZE];
-	char        url[SUPPORT_PATH_SIZE + 16];
-	char        connected_to[ORM_DISCOVERY_ADDRESS_SIZE];
-	int         n_connects;
+	char starts[SUPPORT_PATH_SIZE];
+	char database[SUPPORT_PATH_SIZE];
+	char url[SUPPORT_PATH_SIZE + 16];
+	char connected_to[ORM_DISCOVERY_ADDRESS_SIZE];
+	int n_connects;
 } fixture;
 
 static int set_up(void **state)
@@ -336,15 +336,21 @@ static void a_server_that_is_never_ready_is_waited_for_until_the_deadline(void *
 	fixture *f = *state;
 	autostart_private own = {.pidfd = -1};
 	orm_error error = {0};
-	const autostart_options options = {
-		.url = f->url, .idle_timeout_ms = 1, .deadline_us = orm_deadline_in_ms(200), .connect = connect_socket, .context = f};
+	const autostart_options options = {.url = f->url,
+					   .idle_timeout_ms = 1,
+					   .deadline_us = orm_deadline_in_ms(200),
+					   .connect = connect_socket,
+					   .context = f};
 
 	setenv("FAKE_ORMD_MODE", "mute", 1);
 	assert_int_equal(autostart_find(&options, &own, &error), ORM_ETIMEOUT);
 
 	/* It has the lock: a second program waits for it too, and does not start another. */
-	const autostart_options second = {
-		.url = f->url, .idle_timeout_ms = 1, .deadline_us = orm_deadline_in_ms(200), .connect = connect_socket, .context = f};
+	const autostart_options second = {.url = f->url,
+					  .idle_timeout_ms = 1,
+					  .deadline_us = orm_deadline_in_ms(200),
+					  .connect = connect_socket,
+					  .context = f};
 
 	assert_int_equal(autostart_find(&second, &own, &error), ORM_ETIMEOUT);
 	assert_non_null(strstr(error.message, "has the database's lock"));
@@ -530,11 +536,15 @@ int main(void)
 		cmocka_unit_test_setup_teardown(after_a_server_was_killed_another_is_started, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_server_that_dies_before_it_is_reached_is_replaced, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_server_that_does_not_start_says_why, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_server_that_is_never_ready_is_waited_for_until_the_deadline, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_database_that_is_deleted_and_made_anew_gets_a_server_of_its_own, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_server_that_is_never_ready_is_waited_for_until_the_deadline, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_database_that_is_deleted_and_made_anew_gets_a_server_of_its_own,
+						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(two_spellings_of_a_file_get_one_server, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(the_server_of_an_in_memory_database_is_this_process_s, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(an_in_memory_database_s_server_ends_with_its_process, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_server_of_an_in_memory_database_is_this_process_s, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(an_in_memory_database_s_server_ends_with_its_process, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(what_cannot_be_served_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_socket_directory_that_others_may_enter_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_program_is_looked_for_where_it_says, set_up, tear_down),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Sessions and their calls: how many requests, what travels along, what sticks, and what follows when the server goes. */
+/* Sessions and their calls: how many requests, what travels along, what sticks, and what follows when the server goes.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,9 +20,9 @@
 #include "support/tempdir.h"
 
 typedef struct fixture {
-	const char  *dir;
+	const char *dir;
 	fake_server *server;
-	orm_db      *db;
+	orm_db *db;
 	orm_session *s;
 } fixture;
 
@@ -74,7 +75,7 @@ static void assert_error(orm_session *session, orm_status code, const char *part
 		fail_msg("'%s' does not say '%s'", orm_session_error(session)->message, part);
 }
 
-/* ---- requests ------------------------------------------------------------------------------------------------------ */
+/* ---- requests ---- */
 
 static void two_thousand_adds_and_a_commit_are_one_request(void **state)
 {
@@ -169,7 +170,7 @@ static void one_object_larger_than_a_message_is_refused(void **state)
 	free(large);
 }
 
-/* ---- failures ------------------------------------------------------------------------------------------------------ */
+/* ---- failures ---- */
 
 static void a_servers_error_is_told_whole(void **state)
 {
@@ -239,16 +240,12 @@ static void a_draft_that_was_taken_is_not_sent_again(void **state)
 static void codes_without_details_are_translated(void **state)
 {
 	static const struct {
-		rpc_code   code;
+		rpc_code code;
 		orm_status status;
-	} codes[] = {{RPC_CANCELLED, ORM_ECANCELLED},
-		     {RPC_UNKNOWN, ORM_EINTERNAL},
-		     {RPC_INVALID_ARGUMENT, ORM_EPROTOCOL},
-		     {RPC_NOT_FOUND, ORM_ENOTFOUND},
-		     {RPC_PERMISSION_DENIED, ORM_EPERM},
-		     {RPC_RESOURCE_EXHAUSTED, ORM_ELIMIT},
-		     {RPC_UNIMPLEMENTED, ORM_EUNSUPPORTED},
-		     {RPC_INTERNAL, ORM_EINTERNAL}};
+	} codes[] = {{RPC_CANCELLED, ORM_ECANCELLED},       {RPC_UNKNOWN, ORM_EINTERNAL},
+		     {RPC_INVALID_ARGUMENT, ORM_EPROTOCOL}, {RPC_NOT_FOUND, ORM_ENOTFOUND},
+		     {RPC_PERMISSION_DENIED, ORM_EPERM},    {RPC_RESOURCE_EXHAUSTED, ORM_ELIMIT},
+		     {RPC_UNIMPLEMENTED, ORM_EUNSUPPORTED}, {RPC_INTERNAL, ORM_EINTERNAL}};
 	fixture *f = *state;
 
 	for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
@@ -298,7 +295,7 @@ static void urls_that_cannot_be_are_refused(void **state)
 {
 	static const struct {
 		const char *url;
-		orm_status  status;
+		orm_status status;
 		const char *part;
 	} urls[] = {{"shop.db", ORM_EINVAL, "neither a database"},
 		    {"", ORM_EINVAL, "neither a database"},
@@ -377,7 +374,7 @@ static void what_is_not_of_the_session_is_refused(void **state)
 	assert_error(f->s, ORM_EINVAL, "no relationship");
 }
 
-/* ---- the calls ----------------------------------------------------------------------------------------------------- */
+/* ---- the calls ---- */
 
 static void a_refresh_of_a_row_that_is_gone_says_so(void **state)
 {
@@ -452,8 +449,10 @@ static void notices_nobody_asks_for_do_not_pile_up(void **state)
 static void joining_says_who_and_how(void **state)
 {
 	fixture *f = *state;
-	orm_session *a = orm_session_join(f->db, "order-1042", &(orm_join_options){.participant = "desk", .on_death = ORM_ON_DEATH_KEEP});
-	orm_session *b = orm_session_join(f->db, "order-1042", &(orm_join_options){.participant = "b", .must_exist = true});
+	orm_session *a = orm_session_join(f->db, "order-1042",
+					  &(orm_join_options){.participant = "desk", .on_death = ORM_ON_DEATH_KEEP});
+	orm_session *b =
+		orm_session_join(f->db, "order-1042", &(orm_join_options){.participant = "b", .must_exist = true});
 	orm_session *c;
 
 	ASKED("Open order-1042 as desk keep\nOpen order-1042 as b must exist\n");
@@ -478,7 +477,8 @@ static void texts_are_printed_into_the_session(void **state)
 	assert_string_equal(text, "order-0042");
 }
 
-/* ---- fork ------------------------------------------------------------------------------------------------------------ */
+/* ---- fork
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static int in_child(fixture *f)
 {
@@ -529,7 +529,8 @@ static void a_forked_child_must_connect_anew(void **state)
 	ASKED("Commit 1\n");
 }
 
-/* ---- the server goes ------------------------------------------------------------------------------------------------- */
+/* ---- the server goes
+ * ------------------------------------------------------------------------------------------------- */
 
 static void restart(fixture *f)
 {
@@ -636,7 +637,7 @@ static void a_commit_without_an_answer_in_time_is_unknown(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name)  cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 #define SMALL(name) cmocka_unit_test_setup_teardown(name, set_up_small, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(two_thousand_adds_and_a_commit_are_one_request),

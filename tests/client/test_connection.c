@@ -28,8 +28,8 @@
 
 typedef struct fixture {
 	const char *dir;
-	char        url[SUPPORT_PATH_SIZE + 16];
-	char        lock_path[ORM_DISCOVERY_PATH_SIZE];
+	char url[SUPPORT_PATH_SIZE + 16];
+	char lock_path[ORM_DISCOVERY_PATH_SIZE];
 } fixture;
 
 static const orm_connect_options quick = {.idle_timeout_ms = IDLE_MS};
@@ -283,14 +283,14 @@ static void in_memory_databases_are_each_their_own(void **state)
 	orm_disconnect(b);
 }
 
-/* ---- threads -------------------------------------------------------------------------------------------------------- */
+/* ---- threads ---- */
 
 typedef struct worker {
 	pthread_t thread;
-	orm_db   *db;
+	orm_db *db;
 	orm_session *session;
-	size_t    number;
-	bool      good;
+	size_t number;
+	bool good;
 } worker;
 
 static void *work(void *context)
@@ -301,7 +301,8 @@ static void *work(void *context)
 	for (int round = 0; round < 20 && w->good; round++) {
 		User *user = orm_add(w->session, User, .name = orm_printf(w->session, "%zu/%d", w->number, round));
 
-		w->good = orm_commit(w->session) == ORM_OK && user->id > 0 && orm_get(w->session, User, user->id) == user;
+		w->good =
+			orm_commit(w->session) == ORM_OK && user->id > 0 && orm_get(w->session, User, user->id) == user;
 		orm_db_requests(w->db);
 	}
 	return NULL;

@@ -11,28 +11,25 @@
 #include "client/designators.h"
 
 typedef struct thing {
-	int64_t          id;
-	const char      *name;
+	int64_t id;
+	const char *name;
 	orm_opt_datetime at;
-	orm_bytes        data;
-	int32_t          naïve;
-	void            *owner;
-	int              scratch; /* no field */
+	orm_bytes data;
+	int32_t naïve;
+	void *owner;
+	int scratch; /* no field */
 } thing;
 
 static const orm_field thing_fields[] = {
-	{ORM_COLUMN(thing, id)},
-	{ORM_COLUMN(thing, name)},
-	{ORM_COLUMN(thing, at)},
-	{ORM_COLUMN(thing, data)},
-	{ORM_COLUMN(thing, naïve)},
-	{.name = "owner", .offset = offsetof(thing, owner)},
+	{ORM_COLUMN(thing, id)},   {ORM_COLUMN(thing, name)},  {ORM_COLUMN(thing, at)},
+	{ORM_COLUMN(thing, data)}, {ORM_COLUMN(thing, naïve)}, {.name = "owner", .offset = offsetof(thing, owner)},
 };
 enum { ID, NAME, AT, DATA, NAIVE, OWNER };
 static ORM_MODEL(thing, "things", thing_fields);
 
 static const orm_field other_fields[] = {{ORM_COLUMN(thing, name)}};
-static const orm_model other_model = {.name = "other", .table = "others", .fields = other_fields, .n_fields = 1, .size = sizeof(thing)};
+static const orm_model other_model = {
+	.name = "other", .table = "others", .fields = other_fields, .n_fields = 1, .size = sizeof(thing)};
 
 static int set_up(void **state)
 {
@@ -155,7 +152,8 @@ static void what_is_no_designator_is_refused_and_named(void **state)
 	refuse(*state, ".id = (1", "'.id = (1' is not");
 	refuse(*state, ".id = 1)", "'.id = 1)' is not");
 	refuse(*state, ".data[1", "'.data[1' is not");
-	refuse(*state, "long_function_name(with_an_argument, and_another_argument, and_a_third)", "and_another_argument, a...' is not");
+	refuse(*state, "long_function_name(with_an_argument, and_another_argument, and_a_third)",
+	       "and_another_argument, a...' is not");
 }
 
 static void members_without_a_field_are_refused_and_named(void **state)

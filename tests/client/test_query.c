@@ -15,7 +15,7 @@
 
 typedef struct fixture {
 	fake_server *server;
-	orm_db      *db;
+	orm_db *db;
 	orm_session *s;
 } fixture;
 
@@ -178,7 +178,8 @@ static void every_type_compares(void **state)
 	orm_where(q, Post, at, ORM_GT, ((orm_time){7}));
 	orm_where(q, Post, picture, ORM_EQ, ((orm_bytes){"", 0}));
 	(void)orm_query_all(q, Post);
-	ASKED("Query Post where id <> -9223372036854775808, published <= 5, day = 6, at > 7, picture = x[0], AND, AND, AND, AND order id");
+	ASKED("Query Post where id <> -9223372036854775808, published <= 5, day = 6, at > 7, picture = x[0], AND, AND, "
+	      "AND, AND order id");
 }
 
 static void in_takes_arrays_of_every_type(void **state)
@@ -197,7 +198,8 @@ static void in_takes_arrays_of_every_type(void **state)
 	orm_where_in(q, User, active, either, 2);
 	orm_where_in(q, User, age, ages, 0);
 	assert_false(orm_query_exists(q));
-	ASKED("Query exists User where id in 3 1 2, name in 'Alice' 'Bob', score in 0.5, active in true false, age in, AND, AND, AND, AND");
+	ASKED("Query exists User where id in 3 1 2, name in 'Alice' 'Bob', score in 0.5, active in true false, age in, "
+	      "AND, AND, AND, AND");
 }
 
 static void values_are_copied(void **state)
