@@ -126,6 +126,12 @@ static void check(life *l)
 	}
 }
 
+static bool differs(const remote *r)
+{
+	return r->mirrored->parent_id.has != r->value.parent_id.has || r->mirrored->parent_id.value != r->value.parent_id.value ||
+	       strcmp(r->mirrored->label, r->value.label) != 0;
+}
+
 static void check_against_server(life *l)
 {
 	for (size_t i = 0; i < l->n_remotes; i++) {
@@ -133,8 +139,7 @@ static void check_against_server(life *l)
 
 		if (!r->mirrored || !r->alive || r->deleted)
 			continue;
-		if (r->mirrored->parent_id.has != r->value.parent_id.has || r->mirrored->parent_id.value != r->value.parent_id.value ||
-		    strcmp(r->mirrored->label, r->value.label) != 0)
+		if (differs(r))
 			fail_msg("seed %u step %zu: node %d differs from the server", l->seed, l->step, r->value.id);
 		assert_int_equal(orm_mirror_state(l->f->mirror, r->mirrored) != ORM_DETACHED, 1);
 	}
@@ -207,6 +212,18 @@ static void take_published(life *l, Node *node, uint64_t handle)
 	l->remotes[l->n_remotes++] = (remote){.handle = handle, .value = *node, .mirrored = node, .alive = true};
 }
 
+/* Edits of what another deleted: a server would refuse the draft. */
+static bool is_refused(const life *l)
+{
+	for (size_t i = 0; i < l->n_remotes; i++) {
+		const remote *r = &l->remotes[i];
+
+		if (r->alive && r->deleted && r->mirrored && differs(r))
+			return true;
+	}
+	return false;
+}
+
 static void step_publish(life *l)
 {
 	const orm_draft_limits limits = {.max_bytes = 1 << 20};
@@ -214,6 +231,11 @@ static void step_publish(life *l)
 	bool deleting[MAX_NODES];
 	size_t left;
 
+	if (status == ORM_OK && is_refused(l)) {
+		l->next_own += l->f->draft.n_adds; /* numbers are not given twice */
+		step_discard(l);
+		return;
+	}
 	if (status == ORM_ECONFLICT) {
 		assert_ok(l->f, orm_conflict_resolve(l->f->mirror, NULL, ORM_THEIRS, &left, &l->f->error));
 		return;
