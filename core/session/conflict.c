@@ -4,7 +4,8 @@
 
 #include "base/error.h"
 
-static ormd_conflict *add(ormd_conflicts *conflicts, const ormd_session *session, const ormd_object *object, ormd_mark theirs)
+static ormd_conflict *add(ormd_conflicts *conflicts, const ormd_session *session, const ormd_object *object,
+			  ormd_mark theirs)
 {
 	if (conflicts->len == conflicts->max) {
 		const size_t max = conflicts->max ? conflicts->max * 2 : 8;
@@ -35,8 +36,8 @@ static ormd_conflict *add(ormd_conflicts *conflicts, const ormd_session *session
 	return conflict;
 }
 
-static void add_column(ormd_conflicts *conflicts, const ormd_session *session, const ormd_object *object, uint16_t column, ormd_mark theirs,
-                       const orm_value *mine)
+static void add_column(ormd_conflicts *conflicts, const ormd_session *session, const ormd_object *object,
+		       uint16_t column, ormd_mark theirs, const orm_value *mine)
 {
 	const ormd_layout *layout = ormd_object_layout(session, object);
 	const ormd_record *base = object->change->base ? object->change->base : object->record;
@@ -56,7 +57,8 @@ static void add_column(ormd_conflicts *conflicts, const ormd_session *session, c
 		conflicts->failed = true;
 }
 
-static void add_object(ormd_conflicts *conflicts, const ormd_session *session, const ormd_object *object, ormd_mark theirs, bool deleted)
+static void add_object(ormd_conflicts *conflicts, const ormd_session *session, const ormd_object *object,
+		       ormd_mark theirs, bool deleted)
 {
 	ormd_conflict *conflict = add(conflicts, session, object, theirs);
 
@@ -78,8 +80,8 @@ static bool too_old(ormd_conflicts *conflicts, const ormd_session *session, cons
 	return true;
 }
 
-bool ormd_conflict_check_column(ormd_conflicts *conflicts, const ormd_session *session, const ormd_object *object, uint16_t column, uint32_t participant,
-                                uint64_t base, const orm_value *mine)
+bool ormd_conflict_check_column(ormd_conflicts *conflicts, const ormd_session *session, const ormd_object *object,
+				uint16_t column, uint32_t participant, uint64_t base, const orm_value *mine)
 {
 	const ormd_change *change = object->change;
 	const ormd_mark mark = change ? ormd_change_mark(change, column) : (ormd_mark){0};
@@ -90,7 +92,8 @@ bool ormd_conflict_check_column(ormd_conflicts *conflicts, const ormd_session *s
 	return false;
 }
 
-bool ormd_conflict_check_object(ormd_conflicts *conflicts, const ormd_session *session, const ormd_object *object, uint32_t participant, uint64_t base)
+bool ormd_conflict_check_object(ormd_conflicts *conflicts, const ormd_session *session, const ormd_object *object,
+				uint32_t participant, uint64_t base)
 {
 	const ormd_change *change = object->change;
 
@@ -102,7 +105,8 @@ bool ormd_conflict_check_object(ormd_conflicts *conflicts, const ormd_session *s
 	return false;
 }
 
-bool ormd_conflict_check_deletion(ormd_conflicts *conflicts, const ormd_session *session, const ormd_object *object, uint32_t participant, uint64_t base)
+bool ormd_conflict_check_deletion(ormd_conflicts *conflicts, const ormd_session *session, const ormd_object *object,
+				  uint32_t participant, uint64_t base)
 {
 	const ormd_change *change = object->change;
 	ormd_mark latest = {0};
@@ -115,7 +119,8 @@ bool ormd_conflict_check_deletion(ormd_conflicts *conflicts, const ormd_session 
 		const ormd_mark mark = ormd_change_mark(change, i);
 
 		/* What the server made (a version, a default) is no reason to keep the object. */
-		if (by_another(mark, participant, base) && ormd_mark_author(mark) != 0 && mark.revision > latest.revision)
+		if (by_another(mark, participant, base) && ormd_mark_author(mark) != 0 &&
+		    mark.revision > latest.revision)
 			latest = mark;
 	}
 	if (latest.revision == 0)
@@ -139,12 +144,17 @@ orm_status ormd_conflicts_fail(const ormd_conflicts *conflicts, const ormd_sessi
 	if (object)
 		ormd_record_key_print(ormd_object_layout(session, object), object->record, key, sizeof key);
 	if (column)
-		orm_fail(error, ORM_ECONFLICT, "%s.%s of %s was changed by %s (participant %u) in the meantime; %zu conflict%s: choose whose values stay",
-		         first->mapper->name, column, key, first->author_name, (unsigned)first->author, conflicts->len, conflicts->len == 1 ? "" : "s");
+		orm_fail(error, ORM_ECONFLICT,
+			 "%s.%s of %s was changed by %s (participant %u) in the meantime; %zu conflict%s: choose whose "
+			 "values stay",
+			 first->mapper->name, column, key, first->author_name, (unsigned)first->author, conflicts->len,
+			 conflicts->len == 1 ? "" : "s");
 	else
-		orm_fail(error, ORM_ECONFLICT, "%s %s was %s by %s (participant %u) in the meantime; %zu conflict%s: choose whose values stay",
-		         first->mapper->name, key, first->deleted ? "deleted" : "changed", first->author_name, (unsigned)first->author, conflicts->len,
-		         conflicts->len == 1 ? "" : "s");
+		orm_fail(
+			error, ORM_ECONFLICT,
+			"%s %s was %s by %s (participant %u) in the meantime; %zu conflict%s: choose whose values stay",
+			first->mapper->name, key, first->deleted ? "deleted" : "changed", first->author_name,
+			(unsigned)first->author, conflicts->len, conflicts->len == 1 ? "" : "s");
 	if (error)
 		orm_error_at(error, first->mapper->name, column, key);
 	return ORM_ECONFLICT;

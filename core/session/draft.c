@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Drafts that come in parts. A part is kept, and everything is applied at the end as one draft. So others see nothing before, parts may refer
- * to each other in any order, and to cancel is to forget.
+ * Drafts that come in parts. A part is kept, and everything is applied at the end as one draft. So others see nothing
+ * before, parts may refer to each other in any order, and to cancel is to forget.
  */
 #include <stdlib.h>
 
@@ -9,13 +9,13 @@
 #include "session/publish.h"
 
 struct ormd_staged {
-	uint32_t      participant;
-	uint64_t      seen;
-	orm_arena     arena;    /* copies of the parts */
-	ormd_adds    *adds;
+	uint32_t participant;
+	uint64_t seen;
+	orm_arena arena; /* copies of the parts */
+	ormd_adds *adds;
 	ormd_updates *updates;
 	ormd_deletes *deletes;
-	size_t        n_adds, max_adds, n_updates, max_updates, n_deletes, max_deletes;
+	size_t n_adds, max_adds, n_updates, max_updates, n_deletes, max_deletes;
 };
 
 void ormd_staged_free(ormd_staged *staged)
@@ -41,8 +41,10 @@ orm_status ormd_draft_begin(ormd_session *session, uint32_t participant, uint64_
 	if (status != ORM_OK)
 		return status;
 	if (session->staged && session->staged->participant != participant)
-		return orm_fail(error, ORM_ESTATE, "%s (participant %u) is publishing a large draft; try again when it is through",
-		                ormd_participant_name(session, session->staged->participant), (unsigned)session->staged->participant);
+		return orm_fail(error, ORM_ESTATE,
+				"%s (participant %u) is publishing a large draft; try again when it is through",
+				ormd_participant_name(session, session->staged->participant),
+				(unsigned)session->staged->participant);
 	ormd_draft_cancel(session);
 	session->staged = calloc(1, sizeof *session->staged);
 	if (!session->staged)
@@ -108,7 +110,8 @@ static bool copy_handles(const uint64_t **to, const uint64_t *from, size_t n, or
 	return *to || !from;
 }
 
-static bool copy_references(const ormd_references **to, const ormd_references *from, size_t n, size_t n_rows, orm_arena *arena)
+static bool copy_references(const ormd_references **to, const ormd_references *from, size_t n, size_t n_rows,
+			    orm_arena *arena)
 {
 	ormd_references *references = orm_arena_alloc(arena, n * sizeof *references);
 
@@ -128,7 +131,9 @@ static bool copy_references(const ormd_references **to, const ormd_references *f
 static orm_status no_room(const ormd_session *session, orm_error *error)
 {
 	if (session->staged->arena.exhausted)
-		return orm_fail(error, ORM_ELIMIT, "the draft is larger than the session's %zu bytes of memory: publish in smaller units", session->max_memory);
+		return orm_fail(error, ORM_ELIMIT,
+				"the draft is larger than the session's %zu bytes of memory: publish in smaller units",
+				session->max_memory);
 	return orm_fail(error, ORM_ENOMEM, "out of memory for a draft");
 }
 
@@ -144,7 +149,8 @@ static orm_status stage_adds(ormd_session *session, const ormd_adds *adds, orm_e
 	*copy = *adds;
 	if (!copy_batch(&copy->values, &adds->values, &staged->arena) ||
 	    !copy_handles(&copy->handles, adds->handles, adds->values.n_rows, &staged->arena) ||
-	    !copy_references(&copy->references, adds->references, adds->n_references, adds->values.n_rows, &staged->arena))
+	    !copy_references(&copy->references, adds->references, adds->n_references, adds->values.n_rows,
+			     &staged->arena))
 		return no_room(session, error);
 	staged->n_adds++;
 	return ORM_OK;
@@ -154,7 +160,8 @@ static orm_status stage_updates(ormd_session *session, const ormd_updates *updat
 {
 	ormd_staged *staged = session->staged;
 
-	if (!make_room(&staged->arena, &staged->updates, staged->n_updates, &staged->max_updates, sizeof *staged->updates))
+	if (!make_room(&staged->arena, &staged->updates, staged->n_updates, &staged->max_updates,
+		       sizeof *staged->updates))
 		return no_room(session, error);
 
 	ormd_updates *copy = &staged->updates[staged->n_updates];
@@ -162,7 +169,8 @@ static orm_status stage_updates(ormd_session *session, const ormd_updates *updat
 	*copy = *updates;
 	if (!copy_batch(&copy->values, &updates->values, &staged->arena) ||
 	    !copy_handles(&copy->handles, updates->handles, updates->values.n_rows, &staged->arena) ||
-	    !copy_references(&copy->references, updates->references, updates->n_references, updates->values.n_rows, &staged->arena))
+	    !copy_references(&copy->references, updates->references, updates->n_references, updates->values.n_rows,
+			     &staged->arena))
 		return no_room(session, error);
 	staged->n_updates++;
 	return ORM_OK;
@@ -172,7 +180,8 @@ static orm_status stage_deletes(ormd_session *session, const ormd_deletes *delet
 {
 	ormd_staged *staged = session->staged;
 
-	if (!make_room(&staged->arena, &staged->deletes, staged->n_deletes, &staged->max_deletes, sizeof *staged->deletes))
+	if (!make_room(&staged->arena, &staged->deletes, staged->n_deletes, &staged->max_deletes,
+		       sizeof *staged->deletes))
 		return no_room(session, error);
 
 	ormd_deletes *copy = &staged->deletes[staged->n_deletes];
@@ -186,10 +195,13 @@ static orm_status stage_deletes(ormd_session *session, const ormd_deletes *delet
 
 static orm_status check_open(const ormd_session *session, orm_error *error)
 {
-	return session->staged ? ORM_OK : orm_fail(error, ORM_ESTATE, "no draft in parts is open: it was ended or cancelled; publish it anew");
+	return session->staged ? ORM_OK
+			       : orm_fail(error, ORM_ESTATE,
+					  "no draft in parts is open: it was ended or cancelled; publish it anew");
 }
 
-orm_status ormd_draft_part(ormd_session *session, const ormd_draft *draft, orm_arena *arena, ormd_published *published, orm_error *error)
+orm_status ormd_draft_part(ormd_session *session, const ormd_draft *draft, orm_arena *arena, ormd_published *published,
+			   orm_error *error)
 {
 	orm_status status = check_open(session, error);
 
@@ -216,12 +228,17 @@ orm_status ormd_draft_end(ormd_session *session, orm_arena *arena, ormd_publishe
 		return status;
 	session->staged = NULL;
 
-	const ormd_draft draft = {.adds = staged->adds, .n_adds = staged->n_adds, .updates = staged->updates, .n_updates = staged->n_updates,
-	                          .deletes = staged->deletes, .n_deletes = staged->n_deletes};
+	const ormd_draft draft = {.adds = staged->adds,
+				  .n_adds = staged->n_adds,
+				  .updates = staged->updates,
+				  .n_updates = staged->n_updates,
+				  .deletes = staged->deletes,
+				  .n_deletes = staged->n_deletes};
 
 	status = ormd_session_check_seen(session, staged->participant, staged->seen, error);
 	if (status == ORM_OK)
-		status = ormd_publish_apply(session, staged->participant, staged->seen, &draft, arena, published, error);
+		status =
+			ormd_publish_apply(session, staged->participant, staged->seen, &draft, arena, published, error);
 	ormd_staged_free(staged);
 	return status;
 }

@@ -9,7 +9,7 @@
 /* ---- by handle ---- */
 
 struct ormd_handle_page {
-	uint64_t place;  /* handle / ORMD_HANDLES_PER_PAGE */
+	uint64_t place; /* handle / ORMD_HANDLES_PER_PAGE */
 	uint32_t n_used;
 	uint32_t numbers[ORMD_HANDLES_PER_PAGE];
 };

@@ -41,7 +41,7 @@ static bool begin_reload(ormd_install *install, ormd_object *object)
 			return false;
 		ormd_change_remove(session, change);
 	}
-	if (install->revision == 0)
+	if (install->revision == 0 || install->revision != session->revision)
 		install->revision = ormd_unit_operation(session, 0);
 	change->revision = install->revision;
 	ormd_change_append(session, change);
@@ -73,8 +73,9 @@ static bool reload_clean(ormd_install *install, ormd_object *object, ormd_record
 }
 
 /*
- * The object has pending changes: fields without one take the row's, and the row is the new base. But where somebody else changed a field
- * that is pending here, the version stays as it was, so that the commit finds out instead of overwriting it. `row` is taken.
+ * The object has pending changes: fields without one take the row's, and the row is the new base. But where somebody
+ * else changed a field that is pending here, the version stays as it was, so that the commit finds out instead of
+ * overwriting it. `row` is taken.
  */
 static bool reload_pending(ormd_install *install, ormd_object *object, ormd_record *row)
 {
@@ -160,7 +161,8 @@ static ormd_object *install_row(ormd_install *install, ormd_mapper_unit *unit, o
 }
 
 /* A few rows: first all their records, so that their slots are near when they are looked up. */
-static bool install_some(ormd_install *install, ormd_mapper_unit *unit, ormd_record_reader *reader, size_t n, ormd_object **objects)
+static bool install_some(ormd_install *install, ormd_mapper_unit *unit, ormd_record_reader *reader, size_t n,
+			 ormd_object **objects)
 {
 	ormd_session *session = install->session;
 	const orm_mapper *mapper = unit->layout.mapper;
@@ -197,19 +199,25 @@ orm_status ormd_unit_install(ormd_install *install, const orm_batch *batch, ormd
 	orm_arena scratch;
 	bool installed;
 
+	install->revision = 0; /* between two pieces of a result somebody may have seen what there was */
 	orm_arena_init(&scratch, 0);
-	installed = ormd_record_reader_init(&reader, &unit->layout, batch, &scratch) && ormd_keys_reserve(&unit->keys, batch->n_rows);
+	installed = ormd_record_reader_init(&reader, &unit->layout, batch, &scratch) &&
+		    ormd_keys_reserve(&unit->keys, batch->n_rows);
 	for (size_t row = 0; row < batch->n_rows && installed; row += ORMD_KEYS_AHEAD) {
 		const size_t left = batch->n_rows - row;
 
-		installed = install_some(install, unit, &reader, left < ORMD_KEYS_AHEAD ? left : ORMD_KEYS_AHEAD, objects + row);
+		installed = install_some(install, unit, &reader, left < ORMD_KEYS_AHEAD ? left : ORMD_KEYS_AHEAD,
+					 objects + row);
 	}
 	orm_arena_fini(&scratch);
 	if (!installed)
-		return orm_fail(error, ORM_ENOMEM, "out of memory for %zu rows of %s", batch->n_rows, batch->mapper->name);
+		return orm_fail(error, ORM_ENOMEM, "out of memory for %zu rows of %s", batch->n_rows,
+				batch->mapper->name);
 	if (session->max_memory && ormd_unit_memory(session) > session->max_memory)
-		return orm_fail(error, ORM_ELIMIT, "the session would hold more than its %zu bytes of memory: read in smaller pieces, or raise the limit",
-		                session->max_memory);
+		return orm_fail(error, ORM_ELIMIT,
+				"the session would hold more than its %zu bytes of memory: read in smaller pieces, or "
+				"raise the limit",
+				session->max_memory);
 	return ORM_OK;
 }
 

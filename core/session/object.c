@@ -71,5 +71,6 @@ void ormd_objects_give(ormd_objects *objects, uint32_t number)
 
 size_t ormd_objects_size(const ormd_objects *objects)
 {
-	return objects->n_pages * ORMD_OBJECTS_PER_PAGE * sizeof(ormd_object) + objects->max_pages * sizeof(ormd_object *);
+	return objects->n_pages * ORMD_OBJECTS_PER_PAGE * sizeof(ormd_object) +
+	       objects->max_pages * sizeof(ormd_object *);
 }

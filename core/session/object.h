@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* An object of a session: 32 bytes. Its address is good until the object is forgotten; who keeps one longer keeps the handle. */
+/* An object of a session: 32 bytes. Its address is good until the object is forgotten; who keeps one longer keeps the
+ * handle. */
 #ifndef ORMD_SESSION_OBJECT_H
 #define ORMD_SESSION_OBJECT_H
 
@@ -16,13 +17,14 @@ typedef enum ormd_state {
 typedef struct ormd_change ormd_change;
 
 typedef struct ormd_object {
-	ormd_record *record;  /* current values */
-	ormd_change *change;  /* NULL: nothing known to have happened to it lately. Pending only if ormd_object_pending */
-	uint64_t     handle;
-	uint32_t     epoch;   /* in which its values last came from the database (or were committed) */
-	uint16_t     mapper;  /* number in the registry */
-	uint8_t      state;   /* ormd_state */
-	uint8_t      flags;   /* the unit's own */
+	ormd_record *record; /* current values */
+	ormd_change
+		*change; /* NULL: nothing known to have happened to it lately. Pending only if ormd_object_pending */
+	uint64_t handle;
+	uint32_t epoch;  /* in which its values last came from the database (or were committed) */
+	uint16_t mapper; /* number in the registry */
+	uint8_t state;   /* ormd_state */
+	uint8_t flags;   /* the unit's own */
 } ormd_object;
 
 _Static_assert(sizeof(void *) != 8 || sizeof(ormd_object) == 32, "an object is 32 bytes");
@@ -31,18 +33,18 @@ _Static_assert(sizeof(void *) != 8 || sizeof(ormd_object) == 32, "an object is 3
 #define ORMD_OBJECTS_PER_PAGE 256
 
 typedef struct ormd_objects {
-	ormd_object **pages;    /* owned */
-	size_t        n_pages, max_pages;
-	uint32_t      next;     /* the lowest number never used */
-	uint32_t      free;     /* first of the free ones, 0: none */
-	size_t        n_used;
+	ormd_object **pages; /* owned */
+	size_t n_pages, max_pages;
+	uint32_t next; /* the lowest number never used */
+	uint32_t free; /* first of the free ones, 0: none */
+	size_t n_used;
 } ormd_objects;
 
-void         ormd_objects_init(ormd_objects *objects);
-void         ormd_objects_fini(ormd_objects *objects);
-uint32_t     ormd_objects_take(ormd_objects *objects, ormd_object **object); /* cleared; 0 when out of memory */
-void         ormd_objects_give(ormd_objects *objects, uint32_t number);
-size_t       ormd_objects_size(const ormd_objects *objects);                 /* bytes */
+void ormd_objects_init(ormd_objects *objects);
+void ormd_objects_fini(ormd_objects *objects);
+uint32_t ormd_objects_take(ormd_objects *objects, ormd_object **object); /* cleared; 0 when out of memory */
+void ormd_objects_give(ormd_objects *objects, uint32_t number);
+size_t ormd_objects_size(const ormd_objects *objects); /* bytes */
 
 static inline ormd_object *ormd_objects_at(const ormd_objects *objects, uint32_t number)
 {

@@ -13,10 +13,10 @@
 /* A ring: notice i of all that there ever were is at i % N_NOTICES. */
 struct ormd_notices {
 	struct {
-		uint64_t         revision;
-		uint32_t         participant;
+		uint64_t revision;
+		uint32_t participant;
 		ormd_notice_kind kind;
-		char            *name, *text; /* owned */
+		char *name, *text; /* owned */
 	} items[N_NOTICES];
 	uint64_t next;
 	uint64_t dropped; /* revision of the newest that is no longer there */
@@ -37,7 +37,9 @@ static ormd_participant *find(const ormd_session *session, uint32_t number)
 		else
 			high = middle;
 	}
-	return low < session->n_participants && session->participants[low].number == number ? &session->participants[low] : NULL;
+	return low < session->n_participants && session->participants[low].number == number
+		       ? &session->participants[low]
+		       : NULL;
 }
 
 static void free_participant(ormd_participant *participant)
@@ -69,7 +71,8 @@ static void forget_departed(ormd_session *session)
 orm_status ormd_session_join(ormd_session *session, const char *name, uint32_t *number, orm_error *error)
 {
 	if (session->next_participant >= UINT32_C(1) << (64 - ORMD_HANDLE_SHIFT))
-		return orm_fail(error, ORM_ELIMIT, "session %s has had too many participants; open another", session->name ? session->name : "(private)");
+		return orm_fail(error, ORM_ELIMIT, "session %s has had too many participants; open another",
+				session->name ? session->name : "(private)");
 	forget_departed(session);
 	if (session->n_participants == session->max_participants) {
 		const size_t max = session->max_participants ? session->max_participants * 2 : session->name ? 8 : 1;
@@ -88,7 +91,8 @@ orm_status ormd_session_join(ormd_session *session, const char *name, uint32_t *
 	*number = session->next_participant++;
 	if (session->n_present > 0)
 		ormd_unit_operation(session, *number);
-	session->participants[session->n_participants++] = (ormd_participant){.number = *number, .name = copy, .joined = session->revision};
+	session->participants[session->n_participants++] =
+		(ormd_participant){.number = *number, .name = copy, .joined = session->revision};
 	session->n_present++;
 	ormd_notice_put(session, ORMD_NOTICE_JOINED, *number, "joined");
 	return ORM_OK;
@@ -108,10 +112,12 @@ void ormd_session_leave(ormd_session *session, uint32_t number, bool died, const
 	}
 	participant->departed = true;
 	session->n_present--;
-	if (session->pending.len > 0 && (session->n_present == 0 || (died && session->on_death == ORMD_ON_DEATH_ROLLBACK))) {
+	if (session->pending.len > 0 &&
+	    (session->n_present == 0 || (died && session->on_death == ORMD_ON_DEATH_ROLLBACK))) {
 		char why[160];
 
-		snprintf(why, sizeof why, "%s, so the unit was rolled back: %s", died ? "died" : "left", reason ? reason : "no reason was given");
+		snprintf(why, sizeof why, "%s, so the unit was rolled back: %s", died ? "died" : "left",
+			 reason ? reason : "no reason was given");
 		ormd_unit_rollback(session, number, why);
 	}
 	ormd_unit_forget_settled(session);
@@ -139,15 +145,16 @@ const char *ormd_participant_name(const ormd_session *session, uint32_t number)
 	return participant ? participant->name : "a former participant";
 }
 
-orm_status ormd_participant_saw(ormd_session *session, uint32_t number, uint64_t seen, ormd_participant **participant, orm_error *error)
+orm_status ormd_participant_saw(ormd_session *session, uint32_t number, uint64_t seen, ormd_participant **participant,
+				orm_error *error)
 {
 	ormd_participant *found = ormd_participant_find(session, number);
 
 	if (!found)
 		return orm_fail(error, ORM_EINVAL, "participant %u is not in the session", (unsigned)number);
 	if (seen > session->revision)
-		return orm_fail(error, ORM_EINVAL, "revision %llu cannot have been seen: the session is at %llu", (unsigned long long)seen,
-		                (unsigned long long)session->revision);
+		return orm_fail(error, ORM_EINVAL, "revision %llu cannot have been seen: the session is at %llu",
+				(unsigned long long)seen, (unsigned long long)session->revision);
 	if (seen > found->seen) {
 		found->seen = seen;
 		ormd_unit_forget_settled(session);
@@ -160,12 +167,14 @@ orm_status ormd_session_check_seen(const ormd_session *session, uint32_t number,
 {
 	const ormd_participant *participant = ormd_participant_find(session, number);
 
-	(void)seen; /* having seen it is not enough: the participant has to say that it knows, by rolling back its own */
+	(void)seen; /* having seen it is not enough: the participant has to say that it knows, by rolling back its own
+		     */
 	if (!participant || participant->aborted == 0)
 		return ORM_OK;
-	return orm_fail(error, ORM_EABORTED, "the unit of work is gone: %s (participant %u) %s; call orm_rollback, then start it again",
-	                ormd_participant_name(session, participant->aborted_by), (unsigned)participant->aborted_by,
-	                participant->aborted_why ? participant->aborted_why : "rolled it back");
+	return orm_fail(error, ORM_EABORTED,
+			"the unit of work is gone: %s (participant %u) %s; call orm_rollback, then start it again",
+			ormd_participant_name(session, participant->aborted_by), (unsigned)participant->aborted_by,
+			participant->aborted_why ? participant->aborted_why : "rolled it back");
 }
 
 /* ---- notices ---- */
@@ -196,12 +205,9 @@ void ormd_participants_fini(ormd_session *session)
 static char *sentence(ormd_notice_kind kind, const char *name, const char *text)
 {
 	static const char *const formats[] = {
-		[ORMD_NOTICE_JOINED] = "%s %s",
-		[ORMD_NOTICE_LEFT] = "%s left: %s",
-		[ORMD_NOTICE_DIED] = "%s died: %s",
-		[ORMD_NOTICE_PUBLISHED] = "%s %s",
-		[ORMD_NOTICE_COMMITTED] = "%s %s",
-		[ORMD_NOTICE_ROLLED_BACK] = "%s %s",
+		[ORMD_NOTICE_JOINED] = "%s %s",     [ORMD_NOTICE_LEFT] = "%s left: %s",
+		[ORMD_NOTICE_DIED] = "%s died: %s", [ORMD_NOTICE_PUBLISHED] = "%s %s",
+		[ORMD_NOTICE_COMMITTED] = "%s %s",  [ORMD_NOTICE_ROLLED_BACK] = "%s %s",
 	};
 	const char *format = text ? formats[kind] : kind == ORMD_NOTICE_DIED ? "%s died" : "%s left";
 	const int len = snprintf(NULL, 0, format, name, text);
@@ -245,7 +251,8 @@ void ormd_notice_put(ormd_session *session, ormd_notice_kind kind, uint32_t part
 	notices->next++;
 }
 
-orm_status ormd_notices_since(const ormd_session *session, uint32_t participant, uint64_t seen, orm_arena *arena, ormd_sync *sync, orm_error *error)
+orm_status ormd_notices_since(const ormd_session *session, uint32_t participant, uint64_t seen, orm_arena *arena,
+			      ormd_sync *sync, orm_error *error)
 {
 	const ormd_participant *reader = ormd_participant_find(session, participant);
 	const ormd_notices *notices = session->notices;

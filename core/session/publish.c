@@ -27,6 +27,18 @@ orm_status ormd_publish_no_memory(ormd_publish *publish)
 	return orm_fail(publish->error, ORM_ENOMEM, "out of memory for a draft");
 }
 
+orm_status ormd_publish_check_memory(ormd_publish *publish)
+{
+	const ormd_session *session = publish->session;
+
+	if (!session->max_memory || ormd_unit_memory(session) <= session->max_memory)
+		return ORM_OK;
+	return orm_fail(
+		publish->error, ORM_ELIMIT,
+		"the session would take more than its %zu bytes of memory: commit in smaller units, or raise the limit",
+		session->max_memory);
+}
+
 /* ---- touching what is there ---- */
 
 orm_status ormd_publish_touch(ormd_publish *publish, ormd_object *object)
@@ -58,7 +70,8 @@ orm_status ormd_publish_touch(ormd_publish *publish, ormd_object *object)
 				ormd_change_free(session, change);
 				return ormd_publish_no_memory(publish);
 			}
-			memcpy(change->marks, old->marks, ormd_object_mapper(session, object)->n_columns * sizeof *change->marks);
+			memcpy(change->marks, old->marks,
+			       ormd_object_mapper(session, object)->n_columns * sizeof *change->marks);
 		}
 		ormd_change_remove(session, old);
 	}
@@ -111,19 +124,32 @@ orm_status ormd_publish_delete(ormd_publish *publish, ormd_object *object, uint6
 	return ORM_OK;
 }
 
+orm_status ormd_publish_check_base(ormd_publish *publish, const orm_mapper *mapper, uint64_t base)
+{
+	if (base <= publish->session->revision)
+		return ORM_OK;
+	return orm_fail_at(publish->error, ORM_EINVAL, mapper->name, NULL,
+			   "edits cannot be based on revision %llu: the session is at %llu", (unsigned long long)base,
+			   (unsigned long long)publish->session->revision);
+}
+
 static orm_status apply_deletes(ormd_publish *publish, const ormd_deletes *deletes)
 {
+	orm_status status = ormd_publish_check_base(publish, deletes->mapper, deletes->base);
+
+	if (status != ORM_OK)
+		return status;
 	for (size_t i = 0; i < deletes->n_handles; i++) {
 		ormd_object *object = ormd_unit_by_handle(publish->session, deletes->handles[i]);
-		orm_status status;
 
 		if (!object || object->mapper != deletes->mapper->number)
 			return ormd_publish_fault(publish, NULL, deletes->handles[i],
-			                          orm_fail_at(publish->error, ORM_EINVAL, deletes->mapper->name, NULL,
-			                                      "the object to delete is not in the session"));
+						  orm_fail_at(publish->error, ORM_EINVAL, deletes->mapper->name, NULL,
+							      "the object to delete is not in the session"));
 		if (object->state == ORMD_STATE_DELETED || object->state == ORMD_STATE_GONE)
 			continue; /* two who delete the same agree */
-		if (!ormd_conflict_check_deletion(&publish->conflicts, publish->session, object, publish->participant, deletes->base))
+		if (!ormd_conflict_check_deletion(&publish->conflicts, publish->session, object, publish->participant,
+						  deletes->base))
 			continue;
 		status = ormd_publish_delete(publish, object, deletes->base, publish->mark);
 		if (status != ORM_OK)
@@ -207,8 +233,10 @@ static void tell(ormd_publish *publish)
 	char text[96];
 
 	for (size_t i = 0; i < publish->n_touched; i++)
-		n_changed += publish->touched[i].object->state == ORMD_STATE_NEW || publish->touched[i].object->state == ORMD_STATE_PERSISTENT;
-	snprintf(text, sizeof text, "published %zu new, %zu changed, %zu deleted", publish->n_created, n_changed, publish->n_deletions);
+		n_changed += publish->touched[i].object->state == ORMD_STATE_NEW ||
+			     publish->touched[i].object->state == ORMD_STATE_PERSISTENT;
+	snprintf(text, sizeof text, "published %zu new, %zu changed, %zu deleted", publish->n_created, n_changed,
+		 publish->n_deletions);
 	ormd_notice_put(publish->session, ORMD_NOTICE_PUBLISHED, publish->participant, text);
 }
 
@@ -251,7 +279,8 @@ static bool is_empty(const ormd_draft *draft, size_t *n_adds)
 	return n + *n_adds == 0;
 }
 
-orm_status ormd_publish_apply(ormd_session *session, uint32_t participant, uint64_t seen, const ormd_draft *draft, orm_arena *arena, ormd_published *published, orm_error *error)
+orm_status ormd_publish_apply(ormd_session *session, uint32_t participant, uint64_t seen, const ormd_draft *draft,
+			      orm_arena *arena, ormd_published *published, orm_error *error)
 {
 	ormd_publish publish = {
 		.session = session,
@@ -273,15 +302,15 @@ orm_status ormd_publish_apply(ormd_session *session, uint32_t participant, uint6
 	if (++session->draft == 0)
 		session->draft = 1;
 	if (n_adds > 0) {
-		publish.created = n_adds <= SIZE_MAX / sizeof *publish.created ? malloc(n_adds * sizeof *publish.created) : NULL;
+		publish.created =
+			n_adds <= SIZE_MAX / sizeof *publish.created ? malloc(n_adds * sizeof *publish.created) : NULL;
 		if (!publish.created)
 			status = ormd_publish_no_memory(&publish);
 	}
 	if (status == ORM_OK)
 		status = apply_all(&publish);
-	if (status == ORM_OK && session->max_memory && ormd_unit_memory(session) > session->max_memory)
-		status = orm_fail(error, ORM_ELIMIT, "the session would take more than its %zu bytes of memory: commit in smaller units, or raise the limit",
-		                  session->max_memory);
+	if (status == ORM_OK)
+		status = ormd_publish_check_memory(&publish);
 	if (status == ORM_OK) {
 		keep(&publish);
 		ormd_unit_operation(session, participant);
@@ -301,8 +330,8 @@ orm_status ormd_publish_apply(ormd_session *session, uint32_t participant, uint6
 	return status;
 }
 
-orm_status ormd_session_publish(ormd_session *session, uint32_t participant, uint64_t seen, const ormd_draft *draft, orm_arena *arena,
-                                ormd_published *published, orm_error *error)
+orm_status ormd_session_publish(ormd_session *session, uint32_t participant, uint64_t seen, const ormd_draft *draft,
+				orm_arena *arena, ormd_published *published, orm_error *error)
 {
 	ormd_participant *publisher;
 	orm_status status = ormd_participant_saw(session, participant, seen, &publisher, error);
@@ -310,5 +339,6 @@ orm_status ormd_session_publish(ormd_session *session, uint32_t participant, uin
 	*published = (ormd_published){0};
 	if (status == ORM_OK)
 		status = ormd_session_check_seen(session, participant, seen, error);
-	return status == ORM_OK ? ormd_publish_apply(session, participant, seen, draft, arena, published, error) : status;
+	return status == ORM_OK ? ormd_publish_apply(session, participant, seen, draft, arena, published, error)
+				: status;
 }

@@ -4,6 +4,9 @@
 #include "model/fail.h"
 #include "session/publish.h"
 
+/* So that a draft with handles far apart, which cost a page each, is stopped in time. */
+#define MEMORY_CHECK_ROWS 1024
+
 static const orm_vector *key_vector(const ormd_adds *adds)
 {
 	for (size_t i = 0; i < adds->values.n_vectors; i++) {
@@ -34,15 +37,18 @@ static size_t count_generated(const ormd_adds *adds)
 	return n;
 }
 
-static orm_status reserve_keys(ormd_session *session, const orm_mapper *mapper, size_t count, int64_t *first, orm_error *error)
+static orm_status reserve_keys(ormd_session *session, const orm_mapper *mapper, size_t count, int64_t *first,
+			       orm_error *error)
 {
 	ormd_mapper_unit *unit = &session->mappers[mapper->number];
 	const int64_t limit = mapper->columns[mapper->key[0]].type == ORM_INT32 ? INT32_MAX : INT64_MAX;
 
 	if (count > UINT32_MAX)
-		return orm_fail_at(error, ORM_ELIMIT, mapper->name, NULL, "too many rows to add in one draft: publish in between");
+		return orm_fail_at(error, ORM_ELIMIT, mapper->name, NULL,
+				   "too many rows to add in one draft: publish in between");
 	if (session->database) {
-		const orm_status status = ormd_database_reserve_keys(session->database, mapper, (uint32_t)count, first, error);
+		const orm_status status =
+			ormd_database_reserve_keys(session->database, mapper, (uint32_t)count, first, error);
 
 		if (status != ORM_OK)
 			return status;
@@ -52,7 +58,7 @@ static orm_status reserve_keys(ormd_session *session, const orm_mapper *mapper, 
 	}
 	if (*first > limit - (int64_t)(count - 1))
 		return orm_fail_at(error, ORM_ELIMIT, mapper->name, mapper->columns[mapper->key[0]].name,
-		                   "no generated keys are left in this column: make it an int64_t");
+				   "no generated keys are left in this column: make it an int64_t");
 	return ORM_OK;
 }
 
@@ -77,12 +83,14 @@ static orm_status check_required(ormd_publish *publish, const ormd_adds *adds)
 	for (uint16_t i = 0; i < mapper->n_columns; i++) {
 		const orm_column *column = &mapper->columns[i];
 
-		if (given[i >> 3] >> (i & 7) & 1 || column->nullable || column->server_default || i == mapper->version ||
-		    (column->primary_key && mapper->generated_key) || ormd_references_set(adds->references, adds->n_references, i))
+		if (given[i >> 3] >> (i & 7) & 1 || column->nullable || column->server_default ||
+		    i == mapper->version || (column->primary_key && mapper->generated_key) ||
+		    ormd_references_set(adds->references, adds->n_references, i))
 			continue;
-		return ormd_publish_fault(publish, NULL, adds->handles && adds->values.n_rows ? adds->handles[0] : adds->first_handle,
-		                          orm_fail_at(publish->error, ORM_EINVAL, mapper->name, column->name,
-		                                      "a value is required: the column may not be NULL and has no default"));
+		return ormd_publish_fault(
+			publish, NULL, adds->handles && adds->values.n_rows ? adds->handles[0] : adds->first_handle,
+			orm_fail_at(publish->error, ORM_EINVAL, mapper->name, column->name,
+				    "a value is required: the column may not be NULL and has no default"));
 	}
 	return ORM_OK;
 }
@@ -94,7 +102,8 @@ static bool put_key(ormd_publish *publish, uint64_t handle, int64_t key)
 	ormd_key_range *keys = (ormd_key_range *)published->keys; /* ours until we return it */
 	ormd_key_range *last = published->n_keys ? &keys[published->n_keys - 1] : NULL;
 
-	if (last && handle == last->first_handle + last->count && key == last->first_key + last->count && last->count < UINT32_MAX) {
+	if (last && handle == last->first_handle + last->count && key == last->first_key + last->count &&
+	    last->count < UINT32_MAX) {
 		last->count++;
 		return true;
 	}
@@ -143,13 +152,15 @@ static orm_status check_new_handle(ormd_publish *publish, const orm_mapper *mapp
 {
 	const char *wrong = NULL;
 
-	if (handle >> ORMD_HANDLE_SHIFT != publish->participant || (handle & ((UINT64_C(1) << ORMD_HANDLE_SHIFT) - 1)) == 0)
+	if (handle >> ORMD_HANDLE_SHIFT != publish->participant ||
+	    (handle & ((UINT64_C(1) << ORMD_HANDLE_SHIFT) - 1)) == 0)
 		wrong = "a new object's handle must be the participant's own";
 	else if (ormd_handles_get(&publish->session->handles, handle))
 		wrong = "a new object's handle was used before";
 	if (!wrong)
 		return ORM_OK;
-	return ormd_publish_fault(publish, NULL, handle, orm_fail_at(publish->error, ORM_EINVAL, mapper->name, NULL, "%s", wrong));
+	return ormd_publish_fault(publish, NULL, handle,
+				  orm_fail_at(publish->error, ORM_EINVAL, mapper->name, NULL, "%s", wrong));
 }
 
 orm_status ormd_publish_adds(ormd_publish *publish, const ormd_adds *adds)
@@ -169,12 +180,15 @@ orm_status ormd_publish_adds(ormd_publish *publish, const ormd_adds *adds)
 		status = reserve_keys(session, mapper, n_generated, &next_key, publish->error);
 	if (status != ORM_OK)
 		return status;
-	if (!ormd_record_reader_init(&reader, &unit->layout, &adds->values, &publish->scratch) || !ormd_keys_reserve(&unit->keys, adds->values.n_rows))
+	if (!ormd_record_reader_init(&reader, &unit->layout, &adds->values, &publish->scratch) ||
+	    !ormd_keys_reserve(&unit->keys, adds->values.n_rows))
 		return ormd_publish_no_memory(publish);
 	for (size_t row = 0; row < adds->values.n_rows; row++) {
 		const uint64_t handle = adds->handles ? adds->handles[row] : adds->first_handle + row;
 
 		status = check_new_handle(publish, mapper, handle);
+		if (status == ORM_OK && row % MEMORY_CHECK_ROWS == MEMORY_CHECK_ROWS - 1)
+			status = ormd_publish_check_memory(publish);
 		if (status != ORM_OK)
 			return status;
 

@@ -15,13 +15,15 @@ static orm_status enter_keys(ormd_publish *publish, ormd_object *object, uint32_
 	while (object->state != ORMD_STATE_DELETED && (number = ormd_keys_probe(&unit->keys, hash, &cursor)) != 0) {
 		const ormd_object *other = ormd_objects_at(&session->objects, number);
 
-		if (other->state != ORMD_STATE_DELETED && other->state != ORMD_STATE_GONE && ormd_record_same_key(&unit->layout, object->record, other->record)) {
+		if (other->state != ORMD_STATE_DELETED && other->state != ORMD_STATE_GONE &&
+		    ormd_record_same_key(&unit->layout, object->record, other->record)) {
 			char key[sizeof((orm_error *)0)->key];
 
 			ormd_record_key_print(&unit->layout, object->record, key, sizeof key);
-			return ormd_publish_fault(publish, object, object->handle,
-			                          orm_fail_at(publish->error, ORM_EEXIST, unit->layout.mapper->name, NULL,
-			                                      "an object with the key %s is in the session already", key));
+			return ormd_publish_fault(
+				publish, object, object->handle,
+				orm_fail_at(publish->error, ORM_EEXIST, unit->layout.mapper->name, NULL,
+					    "an object with the key %s is in the session already", key));
 		}
 	}
 	if (!ormd_keys_reserve(&unit->keys, 1))
@@ -47,7 +49,8 @@ static orm_status enter_created(ormd_publish *publish)
 		}
 		for (size_t j = 0; j < n; j++) {
 			ormd_object *object = publish->created[i + j];
-			const orm_status status = object->state == ORMD_STATE_NEW ? enter_keys(publish, object, hashes[j]) : ORM_OK;
+			const orm_status status =
+				object->state == ORMD_STATE_NEW ? enter_keys(publish, object, hashes[j]) : ORM_OK;
 
 			if (status != ORM_OK)
 				return status;
@@ -80,7 +83,8 @@ orm_status ormd_publish_change_keys(ormd_publish *publish)
 		publish->rekeying = true;
 		for (size_t i = 0; i < publish->n_touched; i++) {
 			if (publish->touched[i].object->flags & ORMD_FLAG_REKEYED)
-				ormd_object_leave_keys_as(session, publish->touched[i].object, publish->touched[i].record);
+				ormd_object_leave_keys_as(session, publish->touched[i].object,
+							  publish->touched[i].record);
 		}
 	}
 	status = enter_created(publish);
@@ -92,7 +96,9 @@ orm_status ormd_publish_change_keys(ormd_publish *publish)
 			continue;
 		status = enter_keys(publish, object, ormd_object_hash(session, object, object->record));
 		if (status == ORM_OK && mapper->generated_key)
-			ormd_keys_note(session, mapper, ormd_record_integer(ormd_object_layout(session, object), object->record, mapper->key[0]));
+			ormd_keys_note(session, mapper,
+				       ormd_record_integer(ormd_object_layout(session, object), object->record,
+							   mapper->key[0]));
 	}
 	return status;
 }

@@ -6,9 +6,9 @@
 
 typedef struct update_batch {
 	const ormd_updates *updates;
-	orm_vector_cursor  *cursors;
-	orm_value          *values;
-	uint16_t           *columns;
+	orm_vector_cursor *cursors;
+	orm_value *values;
+	uint16_t *columns;
 } update_batch;
 
 static orm_status find_updated(ormd_publish *publish, const ormd_updates *updates, uint64_t handle, ormd_object **found)
@@ -20,11 +20,14 @@ static orm_status find_updated(ormd_publish *publish, const ormd_updates *update
 	*found = NULL;
 	if (!object || object->mapper != updates->values.mapper->number)
 		return ormd_publish_fault(publish, NULL, handle,
-		                          orm_fail_at(publish->error, ORM_EINVAL, name, NULL, "the object to change is not in the session"));
+					  orm_fail_at(publish->error, ORM_EINVAL, name, NULL,
+						      "the object to change is not in the session"));
 	if (!ormd_conflict_check_object(&publish->conflicts, session, object, publish->participant, updates->base))
 		return ORM_OK;
 	if (object->state == ORMD_STATE_DELETED || object->state == ORMD_STATE_GONE)
-		return ormd_publish_fault(publish, object, handle, orm_fail_at(publish->error, ORM_EINVAL, name, NULL, "the object to change was deleted"));
+		return ormd_publish_fault(
+			publish, object, handle,
+			orm_fail_at(publish->error, ORM_EINVAL, name, NULL, "the object to change was deleted"));
 	*found = object;
 	return ORM_OK;
 }
@@ -42,8 +45,8 @@ static orm_status apply_update(ormd_publish *publish, const update_batch *batch,
 	if (status != ORM_OK || !object)
 		return status;
 	for (size_t i = 0; i < n; i++)
-		agreed &= ormd_conflict_check_column(&publish->conflicts, session, object, batch->columns[i], publish->participant, updates->base,
-		                                     &batch->values[i]);
+		agreed &= ormd_conflict_check_column(&publish->conflicts, session, object, batch->columns[i],
+						     publish->participant, updates->base, &batch->values[i]);
 	if (!agreed)
 		return ORM_OK;
 	status = ormd_publish_touch(publish, object);
@@ -59,7 +62,8 @@ static orm_status apply_update(ormd_publish *publish, const update_batch *batch,
 			object->flags |= ORMD_FLAG_REKEYED;
 	}
 	return ormd_publish_replace(publish, object,
-	                            ormd_record_with(ormd_object_layout(session, object), object->record, batch->columns, batch->values, n, &session->pool));
+				    ormd_record_with(ormd_object_layout(session, object), object->record,
+						     batch->columns, batch->values, n, &session->pool));
 }
 
 orm_status ormd_publish_updates(ormd_publish *publish, const ormd_updates *updates)
@@ -67,8 +71,10 @@ orm_status ormd_publish_updates(ormd_publish *publish, const ormd_updates *updat
 	const orm_batch *values = &updates->values;
 	update_batch batch = {.updates = updates};
 
-	if (values->n_vectors + updates->n_references == 0)
-		return ORM_OK;
+	orm_status status = ormd_publish_check_base(publish, values->mapper, updates->base);
+
+	if (status != ORM_OK || values->n_vectors + updates->n_references == 0)
+		return status;
 	batch.cursors = orm_arena_alloc(&publish->scratch, values->n_vectors * sizeof *batch.cursors);
 	batch.values = orm_arena_alloc(&publish->scratch, values->n_vectors * sizeof *batch.values);
 	batch.columns = orm_arena_alloc(&publish->scratch, values->n_vectors * sizeof *batch.columns);
@@ -77,16 +83,16 @@ orm_status ormd_publish_updates(ormd_publish *publish, const ormd_updates *updat
 	for (size_t i = 0; i < values->n_vectors; i++) {
 		batch.columns[i] = values->vectors[i].column;
 		if (batch.columns[i] == values->mapper->version)
-			return orm_fail_at(publish->error, ORM_EINVAL, values->mapper->name, values->mapper->columns[batch.columns[i]].name,
-			                   "a version is counted by the server: leave it as it is");
+			return orm_fail_at(publish->error, ORM_EINVAL, values->mapper->name,
+					   values->mapper->columns[batch.columns[i]].name,
+					   "a version is counted by the server: leave it as it is");
 		orm_vector_cursor_init(&batch.cursors[i], &values->vectors[i]);
 	}
 	for (size_t row = 0; row < values->n_rows; row++) {
 		for (size_t i = 0; i < values->n_vectors; i++)
 			orm_vector_cursor_next(&batch.cursors[i], &batch.values[i]);
-
-		const orm_status status = apply_update(publish, &batch, updates->handles ? updates->handles[row] : updates->first_handle + row);
-
+		status = apply_update(publish, &batch,
+				      updates->handles ? updates->handles[row] : updates->first_handle + row);
 		if (status != ORM_OK)
 			return status;
 	}

@@ -49,7 +49,8 @@ bool ormd_record_cell_equal(const ormd_layout *layout, const ormd_record *a, con
 	if (null)
 		return true;
 	if (!cell->variable)
-		return memcmp(ormd_record_at(a, cell->offset), ormd_record_at(b, cell->offset), orm_type_size((orm_type)cell->type)) == 0;
+		return memcmp(ormd_record_at(a, cell->offset), ormd_record_at(b, cell->offset),
+			      orm_type_size((orm_type)cell->type)) == 0;
 
 	uint32_t size, other_size;
 	const char *bytes = ormd_record_bytes(layout, a, column, &size);
@@ -106,8 +107,8 @@ static uint64_t variable_size(const orm_value *value)
 	return value->null ? 0 : (uint64_t)value->size + (value->type == ORM_TEXT);
 }
 
-static inline uint32_t put_variable(const ormd_layout *layout, ormd_record *record, uint16_t column, const void *bytes, uint32_t size, bool text,
-                             uint32_t end)
+static inline uint32_t put_variable(const ormd_layout *layout, ormd_record *record, uint16_t column, const void *bytes,
+				    uint32_t size, bool text, uint32_t end)
 {
 	set_bit(record, layout->nulls, column, !bytes);
 	if (bytes) {
@@ -154,7 +155,11 @@ ormd_record *ormd_record_new(const ormd_layout *layout, const orm_value *values,
 		if (!layout->cells[i].variable)
 			put_fixed(layout, record, i, value);
 		else
-			end = put_variable(layout, record, i, value->null ? NULL : value->size > 0 ? value->bytes : "", value->size, layout->cells[i].type == ORM_TEXT, end);
+			end = put_variable(layout, record, i,
+					   value->null       ? NULL
+					   : value->size > 0 ? value->bytes
+							     : "",
+					   value->size, layout->cells[i].type == ORM_TEXT, end);
 	}
 	return record;
 }
@@ -168,8 +173,8 @@ ormd_record *ormd_record_copy(const ormd_record *record, orm_pool *pool)
 	return copy;
 }
 
-ormd_record *ormd_record_with(const ormd_layout *layout, const ormd_record *record, const uint16_t *columns, const orm_value *values, size_t n_columns,
-                              orm_pool *pool)
+ormd_record *ormd_record_with(const ormd_layout *layout, const ormd_record *record, const uint16_t *columns,
+			      const orm_value *values, size_t n_columns, orm_pool *pool)
 {
 	uint64_t size = record->size;
 	bool variable = false;
@@ -181,7 +186,8 @@ ormd_record *ormd_record_with(const ormd_layout *layout, const ormd_record *reco
 			continue;
 		variable = true;
 		ormd_record_bytes(layout, record, columns[i], &old);
-		size -= old + (layout->cells[columns[i]].type == ORM_TEXT && !ormd_record_is_null(layout, record, columns[i]));
+		size -= old + (layout->cells[columns[i]].type == ORM_TEXT &&
+			       !ormd_record_is_null(layout, record, columns[i]));
 		size += variable_size(&values[i]);
 	}
 
@@ -207,8 +213,11 @@ ormd_record *ormd_record_with(const ormd_layout *layout, const ormd_record *reco
 				ormd_record_value(layout, record, i, &kept);
 				value = &kept;
 			}
-			end = put_variable(layout, changed, i, value->null ? NULL : value->size > 0 ? value->bytes : "", value->size,
-			                   layout->cells[i].type == ORM_TEXT, end);
+			end = put_variable(layout, changed, i,
+					   value->null       ? NULL
+					   : value->size > 0 ? value->bytes
+							     : "",
+					   value->size, layout->cells[i].type == ORM_TEXT, end);
 		}
 	}
 	for (size_t i = 0; i < n_columns; i++) {
@@ -235,7 +244,8 @@ void ormd_record_set_fixed(const ormd_layout *layout, ormd_record *record, uint1
 
 void ormd_record_set_integer(const ormd_layout *layout, ormd_record *record, uint16_t column, int64_t integer)
 {
-	ormd_record_set_fixed(layout, record, column, &(orm_value){.type = layout->cells[column].type, .integer = integer});
+	ormd_record_set_fixed(layout, record, column,
+			      &(orm_value){.type = layout->cells[column].type, .integer = integer});
 }
 
 /* ---- rows of a batch ---- */
@@ -249,7 +259,8 @@ static const orm_vector *vector_of(const orm_batch *batch, uint16_t column)
 	return NULL;
 }
 
-bool ormd_record_reader_init(ormd_record_reader *reader, const ormd_layout *layout, const orm_batch *batch, orm_arena *arena)
+bool ormd_record_reader_init(ormd_record_reader *reader, const ormd_layout *layout, const orm_batch *batch,
+			     orm_arena *arena)
 {
 	const orm_mapper *mapper = layout->mapper;
 	ormd_record *start = orm_arena_calloc(arena, 1, layout->fixed_size);
@@ -276,8 +287,12 @@ bool ormd_record_reader_init(ormd_record_reader *reader, const ormd_layout *layo
 			if (vector)
 				orm_vector_cursor_init(&source->cursor, vector);
 		} else if (vector) {
-			reader->fixed[reader->n_fixed++] = (ormd_fixed_source){.cells = vector->cells, .nulls = vector->nulls, .offset = cell->offset,
-			                                                       .column = i, .width = (uint8_t)orm_type_size((orm_type)cell->type)};
+			reader->fixed[reader->n_fixed++] =
+				(ormd_fixed_source){.cells = vector->cells,
+						    .nulls = vector->nulls,
+						    .offset = cell->offset,
+						    .column = i,
+						    .width = (uint8_t)orm_type_size((orm_type)cell->type)};
 		}
 	}
 	return true;
@@ -295,7 +310,7 @@ ormd_record *ormd_record_reader_next(ormd_record_reader *reader, orm_pool *pool)
 		if (!source->cursor.vector)
 			continue;
 		source->bytes = source->text ? orm_vector_cursor_next_text(&source->cursor, &source->size)
-		                             : orm_vector_bytes_at(source->cursor.vector, row, &source->size);
+					     : orm_vector_bytes_at(source->cursor.vector, row, &source->size);
 		if (source->bytes)
 			size += (uint64_t)source->size + source->text;
 	}
@@ -335,11 +350,13 @@ ormd_record *ormd_record_reader_next(ormd_record_reader *reader, orm_pool *pool)
 
 /* ---- keys ---- */
 
-uint32_t ormd_record_hash(const ormd_layout *layout, const ormd_record *record, const uint16_t *columns, size_t n_columns)
+uint32_t ormd_record_hash(const ormd_layout *layout, const ormd_record *record, const uint16_t *columns,
+			  size_t n_columns)
 {
 	uint64_t hash = 0;
 
-	if (n_columns == 1 && (layout->cells[columns[0]].type == ORM_INT64 || layout->cells[columns[0]].type == ORM_INT32) &&
+	if (n_columns == 1 &&
+	    (layout->cells[columns[0]].type == ORM_INT64 || layout->cells[columns[0]].type == ORM_INT32) &&
 	    !ormd_record_is_null(layout, record, columns[0]))
 		return (uint32_t)(orm_hash_u64((uint64_t)ormd_record_integer(layout, record, columns[0])) >> 32);
 	for (size_t i = 0; i < n_columns; i++) {
@@ -360,7 +377,8 @@ uint32_t ormd_values_hash(const orm_value *values, size_t n_values)
 	return (uint32_t)(hash >> 32);
 }
 
-bool ormd_record_equals(const ormd_layout *layout, const ormd_record *record, const uint16_t *columns, const orm_value *values, size_t n_columns)
+bool ormd_record_equals(const ormd_layout *layout, const ormd_record *record, const uint16_t *columns,
+			const orm_value *values, size_t n_columns)
 {
 	for (size_t i = 0; i < n_columns; i++) {
 		orm_value value;

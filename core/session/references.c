@@ -8,15 +8,15 @@
 #define MAX_ROUNDS 64
 
 typedef struct reference_group {
-	const orm_mapper      *mapper;
+	const orm_mapper *mapper;
 	const ormd_references *references;
-	size_t                 n_references;
-	const uint64_t        *handles;
-	uint64_t               first_handle;
-	size_t                 n_rows;
-	bool                   update;
-	bool                  *done;         /* per row */
-	uint64_t               base;
+	size_t n_references;
+	const uint64_t *handles;
+	uint64_t first_handle;
+	size_t n_rows;
+	bool update;
+	bool *done; /* per row */
+	uint64_t base;
 } reference_group;
 
 bool ormd_references_set(const ormd_references *references, size_t n_references, uint16_t column)
@@ -38,25 +38,27 @@ static ormd_object *row_object(ormd_publish *publish, const reference_group *gro
 }
 
 /* The target of one reference, or NULL and a failure. */
-static ormd_object *find_target(ormd_publish *publish, const reference_group *group, const ormd_object *object, const ormd_references *reference, uint64_t handle,
-                                orm_status *status)
+static ormd_object *find_target(ormd_publish *publish, const reference_group *group, const ormd_object *object,
+				const ormd_references *reference, uint64_t handle, orm_status *status)
 {
 	ormd_session *session = publish->session;
 	const orm_relationship *relationship = reference->relationship;
 	ormd_object *target = ormd_unit_by_handle(session, handle);
 
 	if (!target || target->mapper != relationship->target->number) {
-		*status = orm_fail_at(publish->error, ORM_EINVAL, group->mapper->name, relationship->name, "refers to an object that is not a %s of this session",
-		                      relationship->target->name);
+		*status =
+			orm_fail_at(publish->error, ORM_EINVAL, group->mapper->name, relationship->name,
+				    "refers to an object that is not a %s of this session", relationship->target->name);
 		ormd_publish_fault(publish, object, object->handle, *status);
 		return NULL;
 	}
 	if (target->state == ORMD_STATE_NEW || target->state == ORMD_STATE_PERSISTENT)
 		return target;
 	*status = ORM_OK;
-	if (ormd_conflict_check_object(&publish->conflicts, session, target, publish->participant, group->update ? group->base : publish->seen)) {
-		*status = orm_fail_at(publish->error, ORM_EINVAL, group->mapper->name, relationship->name, "refers to a %s that was deleted",
-		                      relationship->target->name);
+	if (ormd_conflict_check_object(&publish->conflicts, session, target, publish->participant,
+				       group->update ? group->base : publish->seen)) {
+		*status = orm_fail_at(publish->error, ORM_EINVAL, group->mapper->name, relationship->name,
+				      "refers to a %s that was deleted", relationship->target->name);
 		ormd_publish_fault(publish, object, object->handle, *status);
 	}
 	return NULL;
@@ -78,7 +80,8 @@ static bool row_is_ready(ormd_publish *publish, const reference_group *group, si
 {
 	for (size_t i = 0; i < group->n_references; i++) {
 		const ormd_references *reference = &group->references[i];
-		const ormd_object *target = reference->targets[row] ? ormd_unit_by_handle(publish->session, reference->targets[row]) : NULL;
+		const ormd_object *target =
+			reference->targets[row] ? ormd_unit_by_handle(publish->session, reference->targets[row]) : NULL;
 
 		if (target && !is_ready(target, reference->relationship->foreign_key))
 			return false;
@@ -86,7 +89,8 @@ static bool row_is_ready(ormd_publish *publish, const reference_group *group, si
 	return true;
 }
 
-static orm_status set_column(ormd_publish *publish, const reference_group *group, ormd_object *object, uint16_t column, const orm_value *value)
+static orm_status set_column(ormd_publish *publish, const reference_group *group, ormd_object *object, uint16_t column,
+			     const orm_value *value)
 {
 	ormd_session *session = publish->session;
 	const ormd_layout *layout = ormd_object_layout(session, object);
@@ -94,9 +98,11 @@ static orm_status set_column(ormd_publish *publish, const reference_group *group
 
 	if (value->null && !spec->nullable)
 		return ormd_publish_fault(publish, object, object->handle,
-		                          orm_fail_at(publish->error, ORM_EINVAL, group->mapper->name, spec->name, "may not be NULL: set the relationship"));
+					  orm_fail_at(publish->error, ORM_EINVAL, group->mapper->name, spec->name,
+						      "may not be NULL: set the relationship"));
 	if (group->update) {
-		if (!ormd_conflict_check_column(&publish->conflicts, session, object, column, publish->participant, group->base, value))
+		if (!ormd_conflict_check_column(&publish->conflicts, session, object, column, publish->participant,
+						group->base, value))
 			return ORM_OK;
 		if (!ormd_change_need_marks(session, object->change))
 			return ormd_publish_no_memory(publish);
@@ -108,10 +114,12 @@ static orm_status set_column(ormd_publish *publish, const reference_group *group
 		ormd_record_set_fixed(layout, object->record, column, value);
 		return ORM_OK;
 	}
-	return ormd_publish_replace(publish, object, ormd_record_with(layout, object->record, &column, value, 1, &session->pool));
+	return ormd_publish_replace(publish, object,
+				    ormd_record_with(layout, object->record, &column, value, 1, &session->pool));
 }
 
-static orm_status follow(ormd_publish *publish, const reference_group *group, ormd_object *object, const ormd_references *reference, uint64_t handle)
+static orm_status follow(ormd_publish *publish, const reference_group *group, ormd_object *object,
+			 const ormd_references *reference, uint64_t handle)
 {
 	const orm_foreign_key *foreign_key = reference->relationship->foreign_key;
 	const ormd_object *target = NULL;
@@ -127,7 +135,8 @@ static orm_status follow(ormd_publish *publish, const reference_group *group, or
 		orm_value value = {.type = (uint8_t)group->mapper->columns[column].type, .null = true};
 
 		if (target)
-			ormd_record_value(ormd_object_layout(publish->session, target), target->record, foreign_key->target_columns[i], &value);
+			ormd_record_value(ormd_object_layout(publish->session, target), target->record,
+					  foreign_key->target_columns[i], &value);
 		status = set_column(publish, group, object, column, &value);
 		if (status != ORM_OK)
 			return status;
@@ -154,7 +163,8 @@ static orm_status follow_group(ormd_publish *publish, const reference_group *gro
 			continue;
 		}
 		for (size_t i = 0; i < group->n_references; i++) {
-			const orm_status status = follow(publish, group, object, &group->references[i], group->references[i].targets[row]);
+			const orm_status status = follow(publish, group, object, &group->references[i],
+							 group->references[i].targets[row]);
 
 			if (status != ORM_OK)
 				return status;
@@ -188,7 +198,8 @@ static bool are_chained(const reference_group *groups, size_t n_groups)
 			const orm_foreign_key *foreign_key = groups[i].references[j].relationship->foreign_key;
 
 			for (uint16_t k = 0; k < foreign_key->n_columns; k++) {
-				if (foreign_key->target->columns[foreign_key->target_columns[k]].foreign_key != ORM_NO_NUMBER)
+				if (foreign_key->target->columns[foreign_key->target_columns[k]].foreign_key !=
+				    ORM_NO_NUMBER)
 					return true;
 			}
 		}
@@ -214,13 +225,15 @@ static orm_status follow_groups(ormd_publish *publish, const reference_group *gr
 		if (n_done == 0)
 			break;
 	}
-	return orm_fail(publish->error, ORM_EINVAL, "new objects take their keys from each other in a circle: give one of them its key");
+	return orm_fail(publish->error, ORM_EINVAL,
+			"new objects take their keys from each other in a circle: give one of them its key");
 }
 
 orm_status ormd_publish_follow_references(ormd_publish *publish)
 {
 	const ormd_draft *draft = publish->draft;
-	reference_group *groups = orm_arena_alloc(&publish->scratch, (draft->n_adds + draft->n_updates) * sizeof *groups);
+	reference_group *groups =
+		orm_arena_alloc(&publish->scratch, (draft->n_adds + draft->n_updates) * sizeof *groups);
 	size_t n_groups = 0;
 
 	if (!groups)
@@ -229,17 +242,25 @@ orm_status ormd_publish_follow_references(ormd_publish *publish)
 		const ormd_adds *adds = &draft->adds[i];
 
 		if (adds->n_references > 0)
-			groups[n_groups++] = (reference_group){.mapper = adds->values.mapper, .references = adds->references, .n_references = adds->n_references,
-			                             .handles = adds->handles, .first_handle = adds->first_handle, .n_rows = adds->values.n_rows};
+			groups[n_groups++] = (reference_group){.mapper = adds->values.mapper,
+							       .references = adds->references,
+							       .n_references = adds->n_references,
+							       .handles = adds->handles,
+							       .first_handle = adds->first_handle,
+							       .n_rows = adds->values.n_rows};
 	}
 	for (size_t i = 0; i < draft->n_updates; i++) {
 		const ormd_updates *updates = &draft->updates[i];
 
 		if (updates->n_references > 0)
-			groups[n_groups++] = (reference_group){.mapper = updates->values.mapper, .references = updates->references,
-			                             .n_references = updates->n_references, .handles = updates->handles,
-			                             .first_handle = updates->first_handle, .n_rows = updates->values.n_rows, .update = true,
-			                             .base = updates->base};
+			groups[n_groups++] = (reference_group){.mapper = updates->values.mapper,
+							       .references = updates->references,
+							       .n_references = updates->n_references,
+							       .handles = updates->handles,
+							       .first_handle = updates->first_handle,
+							       .n_rows = updates->values.n_rows,
+							       .update = true,
+							       .base = updates->base};
 	}
 	for (size_t i = 0; i < n_groups; i++) {
 		groups[i].done = orm_arena_calloc(&publish->scratch, groups[i].n_rows, sizeof *groups[i].done);

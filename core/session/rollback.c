@@ -51,7 +51,8 @@ static bool loses_key(const ormd_session *session, const ormd_change *change)
 	const ormd_object *object = change->object;
 
 	return !change->base ||
-	       (change->base != object->record && !ormd_record_same_key(ormd_object_layout(session, object), change->base, object->record));
+	       (change->base != object->record &&
+		!ormd_record_same_key(ormd_object_layout(session, object), change->base, object->record));
 }
 
 static void tell_participants(ormd_session *session, uint32_t by, const char *reason)
@@ -64,7 +65,8 @@ static void tell_participants(ormd_session *session, uint32_t by, const char *re
 		free(participant->aborted_why);
 		participant->aborted = session->revision;
 		participant->aborted_by = by;
-		participant->aborted_why = reason ? strdup(reason) : NULL; /* without memory: aborted all the same, unexplained */
+		participant->aborted_why =
+			reason ? strdup(reason) : NULL; /* without memory: aborted all the same, unexplained */
 	}
 }
 
@@ -82,9 +84,11 @@ void ormd_unit_rollback(ormd_session *session, uint32_t participant, const char 
 	}
 	while (session->pending.first)
 		roll_back(session, session->pending.first);
-	for (ormd_change *change = session->settled.last; change && change->revision == session->revision; change = change->previous) {
+	for (ormd_change *change = session->settled.last; change && change->revision == session->revision;
+	     change = change->previous) {
 		if (change->object->state == ORMD_STATE_PERSISTENT && !(change->object->flags & ORMD_FLAG_KEYED))
-			ormd_object_enter_keys(session, change->object, ormd_object_hash(session, change->object, change->object->record));
+			ormd_object_enter_keys(session, change->object,
+					       ormd_object_hash(session, change->object, change->object->record));
 	}
 	for (uint16_t i = 0; i < session->registry->n_mappers; i++)
 		session->mappers[i].n_new = session->mappers[i].n_changed = session->mappers[i].n_deleted = 0;
@@ -93,7 +97,8 @@ void ormd_unit_rollback(ormd_session *session, uint32_t participant, const char 
 	ormd_notice_put(session, ORMD_NOTICE_ROLLED_BACK, participant, reason ? reason : "rolled back");
 }
 
-/* A participant that was aborted by another's rollback says here that it knows; what others published since then is not its to undo. */
+/* A participant that was aborted by another's rollback says here that it knows; what others published since then is not
+ * its to undo. */
 void ormd_session_rollback(ormd_session *session, uint32_t number)
 {
 	ormd_participant *participant = ormd_participant_find(session, number);

@@ -4,11 +4,11 @@
 #include "session/unit.h"
 
 typedef struct column_build {
-	const ormd_layout   *layout;
-	ormd_object *const  *objects;
-	size_t               n;
-	uint16_t             column;
-	orm_arena           *arena;
+	const ormd_layout *layout;
+	ormd_object *const *objects;
+	size_t n;
+	uint16_t column;
+	orm_arena *arena;
 } column_build;
 
 /* The bitmap comes into being with the first NULL. */
@@ -88,8 +88,9 @@ static bool build_variable(const column_build *build, orm_vector *vector)
 	return true;
 }
 
-orm_status ormd_rows_build(const ormd_session *session, const orm_mapper *mapper, const uint16_t *columns, size_t n_columns, ormd_object *const *objects,
-                           size_t n_objects, orm_arena *arena, ormd_rows *rows, orm_error *error)
+orm_status ormd_rows_build(const ormd_session *session, const orm_mapper *mapper, const uint16_t *columns,
+			   size_t n_columns, ormd_object *const *objects, size_t n_objects, orm_arena *arena,
+			   ormd_rows *rows, orm_error *error)
 {
 	const ormd_layout *layout = &session->mappers[mapper->number].layout;
 	const size_t n = columns ? n_columns : mapper->n_columns;
@@ -104,11 +105,13 @@ orm_status ormd_rows_build(const ormd_session *session, const orm_mapper *mapper
 
 		vectors[i].column = build.column;
 		vectors[i].type = layout->cells[build.column].type;
-		built = layout->cells[build.column].variable ? build_variable(&build, &vectors[i]) : build_fixed(&build, &vectors[i]);
+		built = layout->cells[build.column].variable ? build_variable(&build, &vectors[i])
+							     : build_fixed(&build, &vectors[i]);
 	}
 	if (!built) {
 		if (arena->exhausted)
-			return orm_fail(error, ORM_ELIMIT, "%zu rows of %s are more than a reply may hold", n_objects, mapper->name);
+			return orm_fail(error, ORM_ELIMIT, "%zu rows of %s are more than a reply may hold", n_objects,
+					mapper->name);
 		return orm_fail(error, ORM_ENOMEM, "out of memory for %zu rows of %s", n_objects, mapper->name);
 	}
 	*rows = (ormd_rows){

@@ -23,7 +23,8 @@ static bool init_mappers(ormd_session *session)
 	return true;
 }
 
-ormd_session *ormd_session_new(const orm_registry *registry, ormd_database *database, const ormd_session_options *options, orm_error *error)
+ormd_session *ormd_session_new(const orm_registry *registry, ormd_database *database,
+			       const ormd_session_options *options, orm_error *error)
 {
 	ormd_session *session = calloc(1, sizeof *session);
 
@@ -56,8 +57,6 @@ void ormd_session_free(ormd_session *session)
 {
 	if (!session)
 		return;
-	if (session->free_flush)
-		session->free_flush(session->flush);
 	ormd_staged_free(session->staged);
 	ormd_participants_fini(session);
 	if (session->mappers) {

@@ -9,7 +9,8 @@ void ormd_unit_settle_begin(ormd_session *session, uint32_t participant)
 	ormd_unit_operation(session, participant);
 }
 
-/* The server set these columns. Without memory for marks, the whole object is said to be news: more than need be, but nothing is missed. */
+/* The server set these columns. Without memory for marks, the whole object is said to be news: more than need be, but
+ * nothing is missed. */
 static void mark_columns(ormd_session *session, ormd_change *change, const uint16_t *columns, size_t n_columns)
 {
 	const ormd_mark mark = {.revision = session->revision};
@@ -31,7 +32,8 @@ void ormd_unit_set_server_integer(ormd_session *session, ormd_object *object, ui
 	mark_columns(session, object->change, &column, 1);
 }
 
-void ormd_unit_set_server_record(ormd_session *session, ormd_object *object, ormd_record *record, const uint16_t *columns, size_t n_columns)
+void ormd_unit_set_server_record(ormd_session *session, ormd_object *object, ormd_record *record,
+				 const uint16_t *columns, size_t n_columns)
 {
 	assert(ormd_object_pending(object) && object->record != object->change->base);
 	ormd_record_free(object->record, &session->pool);
@@ -55,7 +57,8 @@ static void settle(ormd_session *session, ormd_change *change)
 		change->event = (ormd_mark){.revision = session->revision};
 		change->event_kind = ORMD_EVENT_GONE;
 		ormd_unit_also_news(session, 0);
-	} else if (object->state == ORMD_STATE_NEW && !session->name && !change->marks && change->revision < session->revision) {
+	} else if (object->state == ORMD_STATE_NEW && !session->name && !change->marks &&
+		   change->revision < session->revision) {
 		/* The one participant added it, and knows all of it. */
 		ormd_change_free(session, change);
 		object->change = NULL;

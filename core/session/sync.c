@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a participant has not seen, computed from the changes themselves: nothing can be missed, and what happened several times comes once. */
+/* What a participant has not seen, computed from the changes themselves: nothing can be missed, and what happened
+ * several times comes once. */
 #include "session/unit.h"
 
 #include "base/error.h"
@@ -8,30 +9,30 @@
 /* Objects of one mapper with the same columns to tell. */
 typedef struct row_group {
 	const orm_mapper *mapper;
-	const uint16_t   *columns; /* NULL: all, the objects are new to the reader */
-	size_t            n_columns;
-	uint64_t          hash;
-	ormd_object     **objects; /* arena */
-	size_t            len, max;
+	const uint16_t *columns; /* NULL: all, the objects are new to the reader */
+	size_t n_columns;
+	uint64_t hash;
+	ormd_object **objects; /* arena */
+	size_t len, max;
 } row_group;
 
 typedef struct handle_list {
 	uint64_t *items; /* arena */
-	size_t    len, max;
+	size_t len, max;
 } handle_list;
 
 typedef struct sync_gathering {
 	ormd_session *session;
-	uint32_t      participant;
-	orm_arena    *arena;
-	orm_map       groups;  /* of changed ones */
-	row_group   **added;   /* by mapper; NULL: none yet */
-	row_group   **changed; /* in order of appearance */
-	size_t        n_changed, max_changed;
-	handle_list   gone, deleted, restored;
-	uint16_t      columns[ORM_MAX_COLUMNS]; /* of the object being looked at */
-	size_t        n_columns;
-	uint64_t      floor;   /* what the reader has seen */
+	uint32_t participant;
+	orm_arena *arena;
+	orm_map groups;      /* of changed ones */
+	row_group **added;   /* by mapper; NULL: none yet */
+	row_group **changed; /* in order of appearance */
+	size_t n_changed, max_changed;
+	handle_list gone, deleted, restored;
+	uint16_t columns[ORM_MAX_COLUMNS]; /* of the object being looked at */
+	size_t n_columns;
+	uint64_t floor; /* what the reader has seen */
 } sync_gathering;
 
 bool ormd_session_has_news(const ormd_session *session, uint32_t participant, uint64_t seen)
@@ -73,7 +74,8 @@ static bool put_handle(sync_gathering *gathering, handle_list *list, uint64_t ha
 static bool put_object(sync_gathering *gathering, row_group *group, ormd_object *object)
 {
 	if (group->len == group->max) {
-		ormd_object **objects = grow(gathering->arena, group->objects, group->len, &group->max, sizeof *objects);
+		ormd_object **objects =
+			grow(gathering->arena, group->objects, group->len, &group->max, sizeof *objects);
 
 		if (!objects)
 			return false;
@@ -110,7 +112,8 @@ static row_group *changed_group(sync_gathering *gathering, const orm_mapper *map
 		.mapper = mapper,
 		.columns = gathering->columns,
 		.n_columns = gathering->n_columns,
-		.hash = orm_hash_bytes(gathering->columns, gathering->n_columns * sizeof gathering->columns[0]) ^ orm_hash_u64(mapper->number),
+		.hash = orm_hash_bytes(gathering->columns, gathering->n_columns * sizeof gathering->columns[0]) ^
+			orm_hash_u64(mapper->number),
 	};
 	row_group *found = gathering->n_changed ? gathering->changed[gathering->n_changed - 1] : NULL;
 
@@ -123,11 +126,13 @@ static row_group *changed_group(sync_gathering *gathering, const orm_mapper *map
 	if (!found)
 		return NULL;
 	*found = wanted;
-	found->columns = orm_arena_memdup(gathering->arena, gathering->columns, gathering->n_columns * sizeof gathering->columns[0]);
+	found->columns = orm_arena_memdup(gathering->arena, gathering->columns,
+					  gathering->n_columns * sizeof gathering->columns[0]);
 	if (!found->columns || !orm_map_put(&gathering->groups, found->hash, found))
 		return NULL;
 	if (gathering->n_changed == gathering->max_changed) {
-		row_group **changed = grow(gathering->arena, gathering->changed, gathering->n_changed, &gathering->max_changed, sizeof *changed);
+		row_group **changed = grow(gathering->arena, gathering->changed, gathering->n_changed,
+					   &gathering->max_changed, sizeof *changed);
 
 		if (!changed)
 			return NULL;
@@ -166,7 +171,8 @@ static bool gather(sync_gathering *gathering, const ormd_change *change)
 	/* A deleted object's values are told, too: a rollback may bring it back with what was committed meanwhile. */
 	if (event && object->state == ORMD_STATE_DELETED && !put_handle(gathering, &gathering->deleted, object->handle))
 		return false;
-	if (event && change->event_kind == ORMD_EVENT_RESTORED && !put_handle(gathering, &gathering->restored, object->handle))
+	if (event && change->event_kind == ORMD_EVENT_RESTORED &&
+	    !put_handle(gathering, &gathering->restored, object->handle))
 		return false;
 	if (!is_news(gathering, change->added))
 		return gather_columns(gathering, change);
@@ -189,7 +195,8 @@ static bool gather_list(sync_gathering *gathering, const ormd_change_list *list)
 	return gathered;
 }
 
-static orm_status build_rows(const sync_gathering *gathering, row_group *const *groups, size_t n_groups, const ormd_rows **out, size_t *n_out, orm_error *error)
+static orm_status build_rows(const sync_gathering *gathering, row_group *const *groups, size_t n_groups,
+			     const ormd_rows **out, size_t *n_out, orm_error *error)
 {
 	ormd_rows *rows = orm_arena_alloc(gathering->arena, n_groups * sizeof *rows);
 	size_t n = 0;
@@ -202,8 +209,8 @@ static orm_status build_rows(const sync_gathering *gathering, row_group *const *
 
 		if (!group)
 			continue;
-		status = ormd_rows_build(gathering->session, group->mapper, group->columns, group->n_columns, group->objects, group->len, gathering->arena,
-		                         &rows[n++], error);
+		status = ormd_rows_build(gathering->session, group->mapper, group->columns, group->n_columns,
+					 group->objects, group->len, gathering->arena, &rows[n++], error);
 		if (status != ORM_OK)
 			return status;
 	}
@@ -212,7 +219,8 @@ static orm_status build_rows(const sync_gathering *gathering, row_group *const *
 	return ORM_OK;
 }
 
-static orm_status gather_all(sync_gathering *gathering, const ormd_participant *reader, uint64_t seen, ormd_sync *sync, orm_error *error)
+static orm_status gather_all(sync_gathering *gathering, const ormd_participant *reader, uint64_t seen, ormd_sync *sync,
+			     orm_error *error)
 {
 	const ormd_session *session = gathering->session;
 	const uint16_t n_mappers = session->registry->n_mappers;
@@ -230,7 +238,8 @@ static orm_status gather_all(sync_gathering *gathering, const ormd_participant *
 		return orm_fail(error, ORM_ENOMEM, "out of memory for what others did");
 	status = build_rows(gathering, gathering->added, n_mappers, &sync->added, &sync->n_added, error);
 	if (status == ORM_OK)
-		status = build_rows(gathering, gathering->changed, gathering->n_changed, &sync->changed, &sync->n_changed, error);
+		status = build_rows(gathering, gathering->changed, gathering->n_changed, &sync->changed,
+				    &sync->n_changed, error);
 	sync->gone = gathering->gone.items;
 	sync->n_gone = gathering->gone.len;
 	sync->deleted = gathering->deleted.items;
@@ -240,7 +249,8 @@ static orm_status gather_all(sync_gathering *gathering, const ormd_participant *
 	return status;
 }
 
-orm_status ormd_session_sync(ormd_session *session, uint32_t participant, uint64_t seen, orm_arena *arena, ormd_sync *sync, orm_error *error)
+orm_status ormd_session_sync(ormd_session *session, uint32_t participant, uint64_t seen, orm_arena *arena,
+			     ormd_sync *sync, orm_error *error)
 {
 	sync_gathering gathering = {.session = session, .participant = participant, .arena = arena};
 	ormd_sync found = {.revision = session->revision};

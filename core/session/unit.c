@@ -3,7 +3,8 @@
 
 #include <assert.h>
 
-/* In a shared session a draft may hold an edit made long ago, whose conflict must still be found: so many settled changes are kept after all have seen them. */
+/* In a shared session a draft may hold an edit made long ago, whose conflict must still be found: so many settled
+ * changes are kept after all have seen them. */
 #define SETTLED_KEPT ((size_t)65536)
 
 /* ---- finding ---- */
@@ -64,7 +65,8 @@ bool ormd_unit_mapper_pending(const ormd_session *session, const orm_mapper *map
 	return unit->n_new + unit->n_changed + unit->n_deleted > 0;
 }
 
-ormd_object *ormd_unit_next_pending(const ormd_session *session, ormd_state state, const orm_mapper *mapper, const ormd_change **cursor)
+ormd_object *ormd_unit_next_pending(const ormd_session *session, ormd_state state, const orm_mapper *mapper,
+				    const ormd_change **cursor)
 {
 	const ormd_change *change = *cursor ? (*cursor)->next : session->pending.first;
 
@@ -149,7 +151,9 @@ bool ormd_change_need_marks(ormd_session *session, ormd_change *change)
 void ormd_unit_count(ormd_session *session, const ormd_object *object, ormd_state state, int more)
 {
 	ormd_mapper_unit *unit = &session->mappers[object->mapper];
-	size_t *count = state == ORMD_STATE_NEW ? &unit->n_new : state == ORMD_STATE_DELETED ? &unit->n_deleted : &unit->n_changed;
+	size_t *count = state == ORMD_STATE_NEW       ? &unit->n_new
+			: state == ORMD_STATE_DELETED ? &unit->n_deleted
+						      : &unit->n_changed;
 
 	assert(more > 0 || *count > 0);
 	*count = more > 0 ? *count + 1 : *count - 1;
@@ -167,7 +171,8 @@ uint32_t ormd_object_hash(const ormd_session *session, const ormd_object *object
 void ormd_object_enter_keys(ormd_session *session, ormd_object *object, uint32_t hash)
 {
 	assert(!(object->flags & ORMD_FLAG_KEYED));
-	ormd_keys_put(&session->mappers[object->mapper].keys, hash, ormd_handles_get(&session->handles, object->handle));
+	ormd_keys_put(&session->mappers[object->mapper].keys, hash,
+		      ormd_handles_get(&session->handles, object->handle));
 	object->flags |= ORMD_FLAG_KEYED;
 }
 
@@ -181,8 +186,9 @@ void ormd_object_leave_keys_as(ormd_session *session, ormd_object *object, const
 	if (!(object->flags & ORMD_FLAG_KEYED))
 		return;
 
-	const bool removed = ormd_keys_remove(&session->mappers[object->mapper].keys, ormd_object_hash(session, object, record),
-	                                      ormd_handles_get(&session->handles, object->handle));
+	const bool removed =
+		ormd_keys_remove(&session->mappers[object->mapper].keys, ormd_object_hash(session, object, record),
+				 ormd_handles_get(&session->handles, object->handle));
 
 	assert(removed);
 	(void)removed;

@@ -10,7 +10,10 @@ static int set_up(void **state)
 {
 	(void)state;
 	library_init(&lib, "shelf", ORMD_ON_DEATH_ROLLBACK, 0);
-	author = install_row(&lib, lib.author, false, CELLS(INT(AUTHOR_ID, 7), TEXT(AUTHOR_NAME, "Ada"), TEXT(AUTHOR_EMAIL, "a@x"), INT32(AUTHOR_VERSION, 1)))->handle;
+	author = install_row(&lib, lib.author, false,
+			     CELLS(INT(AUTHOR_ID, 7), TEXT(AUTHOR_NAME, "Ada"), TEXT(AUTHOR_EMAIL, "a@x"),
+				   INT32(AUTHOR_VERSION, 1)))
+			 ->handle;
 	return 0;
 }
 
@@ -60,7 +63,9 @@ static void the_same_field_is_a_conflict_that_names_everything(void **state)
 
 	const uint64_t revision = ormd_session_revision(lib.session);
 
-	assert_int_equal(update_at(lib.bob, author, base, CELLS(TEXT(AUTHOR_NAME, "mine"), TEXT(AUTHOR_EMAIL, "merged?"))), ORM_ECONFLICT);
+	assert_int_equal(
+		update_at(lib.bob, author, base, CELLS(TEXT(AUTHOR_NAME, "mine"), TEXT(AUTHOR_EMAIL, "merged?"))),
+		ORM_ECONFLICT);
 	assert_int_equal(lib.published.n_conflicts, 1);
 
 	const ormd_conflict *conflict = &lib.published.conflicts[0];
@@ -119,11 +124,14 @@ static void ones_own_changes_do_not_conflict(void **state)
 static void all_conflicts_of_a_draft_are_told(void **state)
 {
 	(void)state;
-	const uint64_t other = install_row(&lib, lib.author, false, CELLS(INT(AUTHOR_ID, 8), TEXT(AUTHOR_NAME, "Bo"), INT32(AUTHOR_VERSION, 1)))->handle;
+	const uint64_t other = install_row(&lib, lib.author, false,
+					   CELLS(INT(AUTHOR_ID, 8), TEXT(AUTHOR_NAME, "Bo"), INT32(AUTHOR_VERSION, 1)))
+				       ->handle;
 	const uint64_t base = ormd_session_revision(lib.session);
 	rows_draft draft;
 
-	assert_int_equal(update_at(lib.ann, author, base, CELLS(TEXT(AUTHOR_NAME, "x"), TEXT(AUTHOR_EMAIL, "x"))), ORM_OK);
+	assert_int_equal(update_at(lib.ann, author, base, CELLS(TEXT(AUTHOR_NAME, "x"), TEXT(AUTHOR_EMAIL, "x"))),
+			 ORM_OK);
 	assert_int_equal(delete_at(lib.ann, lib.author, other, base), ORM_OK);
 	draft_init(&draft, &lib);
 	draft_update(&draft, lib.author, author, base, CELLS(TEXT(AUTHOR_NAME, "y"), TEXT(AUTHOR_EMAIL, "y")));
@@ -158,7 +166,8 @@ static void changing_what_another_deleted_is_a_conflict(void **state)
 	assert_int_equal(update_at(lib.bob, author, base, CELLS(TEXT(AUTHOR_NAME, "x"))), ORM_ECONFLICT);
 	assert_true(lib.published.conflicts[0].deleted);
 	/* Who knows of the deletion makes a mistake. */
-	assert_int_equal(update_at(lib.bob, author, ormd_session_revision(lib.session), CELLS(TEXT(AUTHOR_NAME, "x"))), ORM_EINVAL);
+	assert_int_equal(update_at(lib.bob, author, ormd_session_revision(lib.session), CELLS(TEXT(AUTHOR_NAME, "x"))),
+			 ORM_EINVAL);
 	assert_int_equal(update_at(lib.ann, author, base, CELLS(TEXT(AUTHOR_NAME, "x"))), ORM_EINVAL);
 	/* Two who delete the same agree. */
 	assert_int_equal(delete_at(lib.bob, lib.author, author, base), ORM_OK);
@@ -176,7 +185,9 @@ static void referring_to_what_another_deleted_is_a_conflict(void **state)
 	draft_init(&draft, &lib);
 	draft_add_to(&draft, lib.book, book, CELLS(TEXT(BOOK_TITLE, "x")), lib.book_author, author);
 	view = draft_view(&draft);
-	assert_int_equal(ormd_session_publish(lib.session, lib.bob, seen, &view, &lib.arena, &lib.published, &lib.error), ORM_ECONFLICT);
+	assert_int_equal(
+		ormd_session_publish(lib.session, lib.bob, seen, &view, &lib.arena, &lib.published, &lib.error),
+		ORM_ECONFLICT);
 	assert_true(lib.published.conflicts[0].handle == author);
 	assert_int_equal(object_state(&lib, book), ORMD_STATE_NONE);
 }
@@ -202,9 +213,13 @@ static void a_relationship_set_by_two_is_a_conflict(void **state)
 static void a_cascade_spares_what_another_has_just_made(void **state)
 {
 	(void)state;
-	const uint64_t book = install_row(&lib, lib.book, false, CELLS(INT(BOOK_ID, 1), TEXT(BOOK_TITLE, "x"), INT(BOOK_AUTHOR, 7), INT32(BOOK_RATING, 1)))->handle;
+	const uint64_t book =
+		install_row(&lib, lib.book, false,
+			    CELLS(INT(BOOK_ID, 1), TEXT(BOOK_TITLE, "x"), INT(BOOK_AUTHOR, 7), INT32(BOOK_RATING, 1)))
+			->handle;
 	const uint64_t base = ormd_session_revision(lib.session);
-	const uint64_t chapter = add_row(&lib, lib.bob, lib.chapter, CELLS(INT(CHAPTER_BOOK, 1), INT32(CHAPTER_NUMBER, 1)));
+	const uint64_t chapter =
+		add_row(&lib, lib.bob, lib.chapter, CELLS(INT(CHAPTER_BOOK, 1), INT32(CHAPTER_NUMBER, 1)));
 
 	assert_int_equal(delete_at(lib.ann, lib.book, book, base), ORM_ECONFLICT);
 	assert_true(lib.published.conflicts[0].handle == chapter);
@@ -216,7 +231,9 @@ static void a_cascade_spares_what_another_has_just_made(void **state)
 static void set_null_spares_what_another_has_just_set(void **state)
 {
 	(void)state;
-	const uint64_t book = install_row(&lib, lib.book, false, CELLS(INT(BOOK_ID, 1), TEXT(BOOK_TITLE, "x"), INT32(BOOK_RATING, 1)))->handle;
+	const uint64_t book =
+		install_row(&lib, lib.book, false, CELLS(INT(BOOK_ID, 1), TEXT(BOOK_TITLE, "x"), INT32(BOOK_RATING, 1)))
+			->handle;
 	const uint64_t base = ormd_session_revision(lib.session);
 
 	assert_int_equal(update_row(&lib, lib.bob, lib.book, book, CELLS(INT(BOOK_AUTHOR, 7))), ORM_OK);
@@ -257,7 +274,9 @@ static void what_the_server_made_does_not_stop_a_deletion_but_a_reload_stops_an_
 	(void)state;
 	const uint64_t base = ormd_session_revision(lib.session);
 
-	install_row(&lib, lib.author, true, CELLS(INT(AUTHOR_ID, 7), TEXT(AUTHOR_NAME, "from outside"), TEXT(AUTHOR_EMAIL, "a@x"), INT32(AUTHOR_VERSION, 2)));
+	install_row(&lib, lib.author, true,
+		    CELLS(INT(AUTHOR_ID, 7), TEXT(AUTHOR_NAME, "from outside"), TEXT(AUTHOR_EMAIL, "a@x"),
+			  INT32(AUTHOR_VERSION, 2)));
 	assert_int_equal(update_at(lib.bob, author, base, CELLS(TEXT(AUTHOR_NAME, "y"))), ORM_ECONFLICT);
 	assert_int_equal(lib.published.conflicts[0].author, 0);
 	assert_string_equal(lib.published.conflicts[0].author_name, "the server");

@@ -190,7 +190,8 @@ static void an_object_is_small(void **state)
 
 	for (size_t i = 0; i < N; i++)
 		((int64_t *)(uintptr_t)vectors[BOOK_ID].cells)[i] = 0;
-	assert_int_equal(ormd_session_publish(lib.session, lib.ann, 0, &draft, &lib.arena, &lib.published, &lib.error), ORM_OK);
+	assert_int_equal(ormd_session_publish(lib.session, lib.ann, 0, &draft, &lib.arena, &lib.published, &lib.error),
+			 ORM_OK);
 	settle_all(&lib, lib.ann);
 	ormd_session_info_get(lib.session, &info);
 	assert_int_equal(info.n_objects, 2 * N);

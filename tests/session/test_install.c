@@ -25,7 +25,8 @@ static int tear_down(void **state)
 static ormd_object *author_row(bool populate_existing, const char *name, const char *email, int version)
 {
 	return install_row(&lib, lib.author, populate_existing,
-	                   CELLS(INT(AUTHOR_ID, 7), TEXT(AUTHOR_NAME, name), TEXT(AUTHOR_EMAIL, email), INT32(AUTHOR_VERSION, version)));
+			   CELLS(INT(AUTHOR_ID, 7), TEXT(AUTHOR_NAME, name), TEXT(AUTHOR_EMAIL, email),
+				 INT32(AUTHOR_VERSION, version)));
 }
 
 static void one_row_is_one_object(void **state)
@@ -37,7 +38,9 @@ static void one_row_is_one_object(void **state)
 	assert_int_equal(first->handle >> ORMD_HANDLE_SHIFT, 0); /* the server's */
 	assert_int_equal(first->state, ORMD_STATE_PERSISTENT);
 	assert_ptr_equal(author_row(false, "Ada", "a", 1), first);
-	assert_ptr_not_equal(install_row(&lib, lib.author, false, CELLS(INT(AUTHOR_ID, 8), TEXT(AUTHOR_NAME, "Bo"), INT32(AUTHOR_VERSION, 1))), first);
+	assert_ptr_not_equal(install_row(&lib, lib.author, false,
+					 CELLS(INT(AUTHOR_ID, 8), TEXT(AUTHOR_NAME, "Bo"), INT32(AUTHOR_VERSION, 1))),
+			     first);
 	assert_true(ormd_session_revision(lib.session) == revision); /* reading is no operation */
 }
 
@@ -111,12 +114,15 @@ static void new_and_deleted_objects_are_left_alone(void **state)
 {
 	(void)state;
 	const uint64_t fresh = add_row(&lib, lib.ann, lib.tag, CELLS(TEXT(TAG_CODE, "n"), TEXT(TAG_LABEL, "mine")));
-	const uint64_t deleted = install_row(&lib, lib.tag, false, CELLS(TEXT(TAG_CODE, "d"), TEXT(TAG_LABEL, "old")))->handle;
+	const uint64_t deleted =
+		install_row(&lib, lib.tag, false, CELLS(TEXT(TAG_CODE, "d"), TEXT(TAG_LABEL, "old")))->handle;
 
 	assert_int_equal(delete_row(&lib, lib.ann, lib.tag, deleted), ORM_OK);
-	assert_true(install_row(&lib, lib.tag, true, CELLS(TEXT(TAG_CODE, "n"), TEXT(TAG_LABEL, "row")))->handle == fresh);
+	assert_true(install_row(&lib, lib.tag, true, CELLS(TEXT(TAG_CODE, "n"), TEXT(TAG_LABEL, "row")))->handle ==
+		    fresh);
 	assert_string_equal(cell_of(&lib, fresh, TAG_LABEL), "'mine'");
-	assert_true(install_row(&lib, lib.tag, true, CELLS(TEXT(TAG_CODE, "d"), TEXT(TAG_LABEL, "row")))->handle == deleted);
+	assert_true(install_row(&lib, lib.tag, true, CELLS(TEXT(TAG_CODE, "d"), TEXT(TAG_LABEL, "row")))->handle ==
+		    deleted);
 	assert_int_equal(object_state(&lib, deleted), ORMD_STATE_DELETED);
 	assert_string_equal(cell_of(&lib, deleted, TAG_LABEL), "'old'");
 }
@@ -169,10 +175,47 @@ static void many_rows_come_at_once(void **state)
 	for (int i = 0; i < N; i += 2)
 		assert_ptr_equal(objects[i], objects[i + 1]);
 	assert_int_equal(lib.session->mappers[lib.tag->number].keys.len, N / 2);
-	assert_int_equal(ormd_rows_build(lib.session, lib.tag, (const uint16_t[]){TAG_CODE}, 1, objects, N, &lib.arena, &rows, &lib.error), ORM_OK);
+	assert_int_equal(ormd_rows_build(lib.session, lib.tag, (const uint16_t[]){TAG_CODE}, 1, objects, N, &lib.arena,
+					 &rows, &lib.error),
+			 ORM_OK);
 	assert_int_equal(rows.n_rows, N);
 	assert_string_equal((const char *)rows.values.vectors[0].cells, "0");
 	orm_batch_builder_fini(&builder);
+}
+
+static void each_piece_of_a_result_is_told(void **state)
+{
+	(void)state;
+	const cell_value before[] = {TEXT(TAG_CODE, "a"), TEXT(TAG_LABEL, "1")},
+			 other[] = {TEXT(TAG_CODE, "b"), TEXT(TAG_LABEL, "1")};
+	const cell_value after[] = {TEXT(TAG_CODE, "a"), TEXT(TAG_LABEL, "2")},
+			 other_after[] = {TEXT(TAG_CODE, "b"), TEXT(TAG_LABEL, "2")};
+	const cell_value *pieces[] = {after, other_after};
+	const uint64_t handles[] = {install_row(&lib, lib.tag, false, 2, before)->handle,
+				    install_row(&lib, lib.tag, false, 2, other)->handle};
+	ormd_install install = {.session = lib.session, .populate_existing = true};
+	uint64_t seen = ormd_session_revision(lib.session);
+
+	/* Bob looks between two pieces of one load. */
+	for (size_t i = 0; i < 2; i++) {
+		orm_batch_builder builder;
+		orm_vector vectors[N_TAG];
+		orm_batch batch;
+		ormd_object *object;
+
+		assert_true(orm_batch_builder_init(&builder, lib.tag, NULL, 0));
+		for (size_t j = 0; j < N_TAG; j++)
+			orm_vector_builder_put(&builder.vectors[j], &pieces[i][j].value);
+		orm_batch_builder_end_row(&builder);
+		assert_true(orm_batch_builder_view(&builder, vectors, &batch));
+		assert_int_equal(ormd_unit_install(&install, &batch, &object, &lib.error), ORM_OK);
+		orm_batch_builder_fini(&builder);
+
+		const ormd_sync sync = sync_of(&lib, lib.bob, seen);
+
+		assert_string_equal(row_of(&lib, sync.changed, sync.n_changed, handles[i]), "1='2'");
+		seen = sync.revision;
+	}
 }
 
 static void memory_has_its_limit(void **state)
@@ -194,7 +237,8 @@ static void memory_has_its_limit(void **state)
 	orm_vector_builder_put_text(&builder.vectors[1], label, 99999);
 	orm_batch_builder_end_row(&builder);
 	assert_true(orm_batch_builder_view(&builder, vectors, &batch));
-	assert_int_equal(ormd_unit_install(&(ormd_install){.session = small.session}, &batch, &object, &small.error), ORM_ELIMIT);
+	assert_int_equal(ormd_unit_install(&(ormd_install){.session = small.session}, &batch, &object, &small.error),
+			 ORM_ELIMIT);
 	orm_batch_builder_fini(&builder);
 	check_consistency(&small);
 	library_fini(&small);
@@ -211,6 +255,7 @@ int main(void)
 		TEST(new_and_deleted_objects_are_left_alone),
 		TEST(a_row_that_is_gone_leaves),
 		TEST(many_rows_come_at_once),
+		TEST(each_piece_of_a_result_is_told),
 		cmocka_unit_test(memory_has_its_limit),
 	};
 

@@ -54,7 +54,7 @@ static void the_others_are_noticed(void **state)
 
 	static const struct {
 		ormd_notice_kind kind;
-		const char      *text;
+		const char *text;
 	} expected[] = {
 		{ORMD_NOTICE_JOINED, "dan joined"},
 		{ORMD_NOTICE_PUBLISHED, "dan published 1 new, 0 changed, 0 deleted"},

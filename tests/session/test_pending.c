@@ -22,9 +22,12 @@ static int tear_down(void **state)
 static void changes_are_listed_for_people(void **state)
 {
 	(void)state;
-	const uint64_t changed =
-		install_row(&lib, lib.author, false, CELLS(INT(AUTHOR_ID, 7), TEXT(AUTHOR_NAME, "Ada"), TEXT(AUTHOR_EMAIL, "a"), INT32(AUTHOR_VERSION, 1)))->handle;
-	const uint64_t deleted = install_row(&lib, lib.chapter, false, CELLS(INT(CHAPTER_BOOK, 1), INT32(CHAPTER_NUMBER, 2)))->handle;
+	const uint64_t changed = install_row(&lib, lib.author, false,
+					     CELLS(INT(AUTHOR_ID, 7), TEXT(AUTHOR_NAME, "Ada"), TEXT(AUTHOR_EMAIL, "a"),
+						   INT32(AUTHOR_VERSION, 1)))
+					 ->handle;
+	const uint64_t deleted =
+		install_row(&lib, lib.chapter, false, CELLS(INT(CHAPTER_BOOK, 1), INT32(CHAPTER_NUMBER, 2)))->handle;
 	const uint64_t fresh = add_row(&lib, lib.ann, lib.book, CELLS(TEXT(BOOK_TITLE, "it's new")));
 	const ormd_pending_object *objects;
 	size_t n;
@@ -33,7 +36,8 @@ static void changes_are_listed_for_people(void **state)
 	assert_int_equal(update_row(&lib, lib.ann, lib.author, changed, CELLS(TEXT(AUTHOR_NAME, "x"))), ORM_OK);
 	assert_int_equal(delete_row(&lib, lib.cid, lib.chapter, deleted), ORM_OK);
 	assert_int_equal(update_row(&lib, lib.bob, lib.author, changed, CELLS(TEXT(AUTHOR_EMAIL, NULL))), ORM_OK);
-	assert_int_equal(ormd_session_pending(lib.session, 10, &lib.arena, &objects, &n, &truncated, &lib.error), ORM_OK);
+	assert_int_equal(ormd_session_pending(lib.session, 10, &lib.arena, &objects, &n, &truncated, &lib.error),
+			 ORM_OK);
 	assert_int_equal(n, 3);
 	assert_false(truncated);
 
@@ -79,11 +83,13 @@ static void a_long_list_is_cut_and_long_values_are(void **state)
 	label[sizeof label - 1] = '\0';
 	add_row(&lib, lib.ann, lib.tag, CELLS(TEXT(TAG_CODE, "a"), TEXT(TAG_LABEL, label)));
 	add_row(&lib, lib.ann, lib.tag, CELLS(TEXT(TAG_CODE, "b")));
-	assert_int_equal(ormd_session_pending(lib.session, 1, &lib.arena, &objects, &n, &truncated, &lib.error), ORM_OK);
+	assert_int_equal(ormd_session_pending(lib.session, 1, &lib.arena, &objects, &n, &truncated, &lib.error),
+			 ORM_OK);
 	assert_int_equal(n, 1);
 	assert_true(truncated);
 	assert_true(strlen(objects[0].fields[1].after) < 300);
-	assert_int_equal(ormd_session_pending(lib.session, 0, &lib.arena, &objects, &n, &truncated, &lib.error), ORM_OK);
+	assert_int_equal(ormd_session_pending(lib.session, 0, &lib.arena, &objects, &n, &truncated, &lib.error),
+			 ORM_OK);
 	assert_int_equal(n, 0);
 }
 
@@ -94,7 +100,8 @@ static void nothing_is_pending(void **state)
 	size_t n;
 	bool truncated;
 
-	assert_int_equal(ormd_session_pending(lib.session, 10, &lib.arena, &objects, &n, &truncated, &lib.error), ORM_OK);
+	assert_int_equal(ormd_session_pending(lib.session, 10, &lib.arena, &objects, &n, &truncated, &lib.error),
+			 ORM_OK);
 	assert_int_equal(n, 0);
 	assert_false(truncated);
 }

@@ -34,7 +34,8 @@ static void an_added_object_has_its_key_at_once(void **state)
 	assert_string_equal(cell_of(&lib, handle, AUTHOR_EMAIL), "NULL");
 	assert_string_equal(cell_of(&lib, handle, AUTHOR_VERSION), "unset");
 	assert_int_equal(object_state(&lib, handle), ORMD_STATE_NEW);
-	assert_ptr_equal(ormd_unit_by_key(lib.session, lib.author, &(orm_value){.type = ORM_INT64, .integer = 1}), ormd_unit_by_handle(lib.session, handle));
+	assert_ptr_equal(ormd_unit_by_key(lib.session, lib.author, &(orm_value){.type = ORM_INT64, .integer = 1}),
+			 ormd_unit_by_handle(lib.session, handle));
 }
 
 static void columns_with_a_default_stay_unset(void **state)
@@ -71,7 +72,8 @@ static void keys_of_one_batch_are_consecutive(void **state)
 		orm_batch_builder_end_row(&builder);
 	}
 	assert_true(orm_batch_builder_view(&builder, vectors, &adds.values));
-	assert_int_equal(ormd_session_publish(lib.session, lib.ann, 0, &draft, &lib.arena, &lib.published, &lib.error), ORM_OK);
+	assert_int_equal(ormd_session_publish(lib.session, lib.ann, 0, &draft, &lib.arena, &lib.published, &lib.error),
+			 ORM_OK);
 	assert_int_equal(lib.published.n_keys, 2); /* around the one that has its own */
 	assert_int_equal(lib.published.keys[0].count, 100);
 	assert_int_equal(lib.published.keys[1].count, N - 101);
@@ -107,7 +109,8 @@ static void handles_are_the_participants_own_and_never_used_twice(void **state)
 {
 	(void)state;
 	const uint64_t used = add_row(&lib, lib.ann, lib.tag, CELLS(TEXT(TAG_CODE, "a")));
-	const uint64_t wrong[] = {used, 0, (uint64_t)lib.bob << ORMD_HANDLE_SHIFT | 9, (uint64_t)lib.ann << ORMD_HANDLE_SHIFT};
+	const uint64_t wrong[] = {used, 0, (uint64_t)lib.bob << ORMD_HANDLE_SHIFT | 9,
+				  (uint64_t)lib.ann << ORMD_HANDLE_SHIFT};
 	const uint64_t revision = ormd_session_revision(lib.session);
 
 	for (size_t i = 0; i < 4; i++) {
@@ -126,7 +129,8 @@ static void a_draft_is_applied_whole_or_not_at_all(void **state)
 	(void)state;
 	const uint64_t kept = add_row(&lib, lib.ann, lib.author, CELLS(TEXT(AUTHOR_NAME, "Kept")));
 	const uint64_t doomed = add_row(&lib, lib.ann, lib.author, CELLS(TEXT(AUTHOR_NAME, "Doomed")));
-	const uint64_t loaded = install_row(&lib, lib.tag, false, CELLS(TEXT(TAG_CODE, "t"), TEXT(TAG_LABEL, "label")))->handle;
+	const uint64_t loaded =
+		install_row(&lib, lib.tag, false, CELLS(TEXT(TAG_CODE, "t"), TEXT(TAG_LABEL, "label")))->handle;
 	const uint64_t fresh = library_handle(&lib, lib.ann);
 	const uint64_t revision = ormd_session_revision(lib.session);
 	const size_t used = lib.session->pool.used;
@@ -137,7 +141,8 @@ static void a_draft_is_applied_whole_or_not_at_all(void **state)
 	draft_update(&draft, lib.author, kept, revision, CELLS(TEXT(AUTHOR_NAME, "Changed"), INT(AUTHOR_ID, 77)));
 	draft_update(&draft, lib.tag, loaded, revision, CELLS(TEXT(TAG_LABEL, "other"), TEXT(TAG_CODE, "u")));
 	draft_delete(&draft, lib.author, doomed, revision);
-	draft_add(&draft, lib.tag, library_handle(&lib, lib.ann), CELLS(TEXT(TAG_CODE, "u"))); /* the key that the update takes */
+	draft_add(&draft, lib.tag, library_handle(&lib, lib.ann),
+		  CELLS(TEXT(TAG_CODE, "u"))); /* the key that the update takes */
 	assert_int_equal(draft_publish(&draft, lib.ann), ORM_EEXIST);
 	assert_string_equal(lib.error.model, "Tag");
 	assert_string_equal(lib.error.key, "'u'");
@@ -160,7 +165,8 @@ static void references_take_the_targets_key_in_any_order(void **state)
 	rows_draft draft;
 
 	draft_init(&draft, &lib);
-	draft_add_to(&draft, lib.book, book, CELLS(TEXT(BOOK_TITLE, "first in the draft"), INT(BOOK_AUTHOR, 99)), lib.book_author, author);
+	draft_add_to(&draft, lib.book, book, CELLS(TEXT(BOOK_TITLE, "first in the draft"), INT(BOOK_AUTHOR, 99)),
+		     lib.book_author, author);
 	draft_add(&draft, lib.author, author, CELLS(TEXT(AUTHOR_NAME, "Ada")));
 	assert_int_equal(draft_publish(&draft, lib.ann), ORM_OK);
 	assert_string_equal(cell_of(&lib, book, BOOK_AUTHOR), cell_of(&lib, author, AUTHOR_ID));
@@ -174,12 +180,14 @@ static void references_take_the_targets_key_in_any_order(void **state)
 static void composite_keys_are_made_from_keys_made_in_the_same_draft(void **state)
 {
 	(void)state;
-	const uint64_t paragraph = library_handle(&lib, lib.ann), chapter = library_handle(&lib, lib.ann), book = library_handle(&lib, lib.ann);
+	const uint64_t paragraph = library_handle(&lib, lib.ann), chapter = library_handle(&lib, lib.ann),
+		       book = library_handle(&lib, lib.ann);
 	rows_draft draft;
 
 	add_row(&lib, lib.ann, lib.book, CELLS(TEXT(BOOK_TITLE, "takes key 1")));
 	draft_init(&draft, &lib);
-	draft_add_to(&draft, lib.paragraph, paragraph, CELLS(INT32(PARAGRAPH_NUMBER, 7)), lib.paragraph_chapter, chapter);
+	draft_add_to(&draft, lib.paragraph, paragraph, CELLS(INT32(PARAGRAPH_NUMBER, 7)), lib.paragraph_chapter,
+		     chapter);
 	draft_add_to(&draft, lib.chapter, chapter, CELLS(INT32(CHAPTER_NUMBER, 4)), lib.chapter_book, book);
 	draft_add(&draft, lib.book, book, CELLS(TEXT(BOOK_TITLE, "deep")));
 	assert_int_equal(draft_publish(&draft, lib.ann), ORM_OK);
@@ -189,7 +197,8 @@ static void composite_keys_are_made_from_keys_made_in_the_same_draft(void **stat
 
 	const orm_value key[] = {int_value(ORM_INT64, 2), int_value(ORM_INT32, 4), int_value(ORM_INT32, 7)};
 
-	assert_ptr_equal(ormd_unit_by_key(lib.session, lib.paragraph, key), ormd_unit_by_handle(lib.session, paragraph));
+	assert_ptr_equal(ormd_unit_by_key(lib.session, lib.paragraph, key),
+			 ormd_unit_by_handle(lib.session, paragraph));
 }
 
 static void references_that_cannot_be_are_refused(void **state)
@@ -214,7 +223,8 @@ static void references_that_cannot_be_are_refused(void **state)
 	rows_draft draft;
 
 	draft_init(&draft, &lib); /* part of the key: may not be NULL */
-	draft_add_to(&draft, lib.chapter, library_handle(&lib, lib.ann), CELLS(INT32(CHAPTER_NUMBER, 1)), lib.chapter_book, 0);
+	draft_add_to(&draft, lib.chapter, library_handle(&lib, lib.ann), CELLS(INT32(CHAPTER_NUMBER, 1)),
+		     lib.chapter_book, 0);
 	assert_int_equal(draft_publish(&draft, lib.ann), ORM_EINVAL);
 	assert_string_equal(lib.error.column, "book_id");
 }
@@ -237,7 +247,8 @@ static void a_key_is_taken_once(void **state)
 static void a_row_may_be_switched(void **state)
 {
 	(void)state;
-	const uint64_t old = install_row(&lib, lib.tag, false, CELLS(TEXT(TAG_CODE, "a"), TEXT(TAG_LABEL, "old")))->handle;
+	const uint64_t old =
+		install_row(&lib, lib.tag, false, CELLS(TEXT(TAG_CODE, "a"), TEXT(TAG_LABEL, "old")))->handle;
 	const uint64_t fresh = library_handle(&lib, lib.ann);
 	const orm_value key = text_value("a");
 	rows_draft draft;
@@ -283,8 +294,14 @@ static void keys_may_be_exchanged(void **state)
 static void the_key_of_a_parent_stays(void **state)
 {
 	(void)state;
-	const uint64_t author = install_row(&lib, lib.author, false, CELLS(INT(AUTHOR_ID, 1), TEXT(AUTHOR_NAME, "Ada"), INT32(AUTHOR_VERSION, 1)))->handle;
-	const uint64_t book = install_row(&lib, lib.book, false, CELLS(INT(BOOK_ID, 1), TEXT(BOOK_TITLE, "x"), INT(BOOK_AUTHOR, 1), INT32(BOOK_RATING, 1)))->handle;
+	const uint64_t author =
+		install_row(&lib, lib.author, false,
+			    CELLS(INT(AUTHOR_ID, 1), TEXT(AUTHOR_NAME, "Ada"), INT32(AUTHOR_VERSION, 1)))
+			->handle;
+	const uint64_t book =
+		install_row(&lib, lib.book, false,
+			    CELLS(INT(BOOK_ID, 1), TEXT(BOOK_TITLE, "x"), INT(BOOK_AUTHOR, 1), INT32(BOOK_RATING, 1)))
+			->handle;
 	rows_draft draft;
 
 	assert_int_equal(update_row(&lib, lib.ann, lib.author, author, CELLS(INT(AUTHOR_ID, 2))), ORM_EINVAL);
@@ -304,11 +321,21 @@ static void the_key_of_a_parent_stays(void **state)
 static void deleting_reaches_the_children(void **state)
 {
 	(void)state;
-	const uint64_t author = install_row(&lib, lib.author, false, CELLS(INT(AUTHOR_ID, 1), TEXT(AUTHOR_NAME, "Ada"), INT32(AUTHOR_VERSION, 1)))->handle;
-	const uint64_t book = install_row(&lib, lib.book, false, CELLS(INT(BOOK_ID, 1), TEXT(BOOK_TITLE, "x"), INT(BOOK_AUTHOR, 1), INT32(BOOK_RATING, 1)))->handle;
-	const uint64_t chapter = install_row(&lib, lib.chapter, false, CELLS(INT(CHAPTER_BOOK, 1), INT32(CHAPTER_NUMBER, 1)))->handle;
-	const uint64_t other = install_row(&lib, lib.chapter, false, CELLS(INT(CHAPTER_BOOK, 2), INT32(CHAPTER_NUMBER, 1)))->handle;
-	const uint64_t paragraph = add_row(&lib, lib.ann, lib.paragraph, CELLS(INT(PARAGRAPH_BOOK, 1), INT32(PARAGRAPH_CHAPTER, 1), INT32(PARAGRAPH_NUMBER, 1)));
+	const uint64_t author =
+		install_row(&lib, lib.author, false,
+			    CELLS(INT(AUTHOR_ID, 1), TEXT(AUTHOR_NAME, "Ada"), INT32(AUTHOR_VERSION, 1)))
+			->handle;
+	const uint64_t book =
+		install_row(&lib, lib.book, false,
+			    CELLS(INT(BOOK_ID, 1), TEXT(BOOK_TITLE, "x"), INT(BOOK_AUTHOR, 1), INT32(BOOK_RATING, 1)))
+			->handle;
+	const uint64_t chapter =
+		install_row(&lib, lib.chapter, false, CELLS(INT(CHAPTER_BOOK, 1), INT32(CHAPTER_NUMBER, 1)))->handle;
+	const uint64_t other =
+		install_row(&lib, lib.chapter, false, CELLS(INT(CHAPTER_BOOK, 2), INT32(CHAPTER_NUMBER, 1)))->handle;
+	const uint64_t paragraph =
+		add_row(&lib, lib.ann, lib.paragraph,
+			CELLS(INT(PARAGRAPH_BOOK, 1), INT32(PARAGRAPH_CHAPTER, 1), INT32(PARAGRAPH_NUMBER, 1)));
 	const uint64_t before = ormd_session_revision(lib.session);
 
 	assert_int_equal(delete_row(&lib, lib.ann, lib.author, author), ORM_OK);
@@ -372,10 +399,22 @@ static void strangers_are_refused(void **state)
 	draft_delete(&draft, lib.author, 4711, 0);
 	assert_int_equal(draft_publish(&draft, lib.ann), ORM_EINVAL);
 
+	/* Nor can anybody have seen the future. */
+	const uint64_t tag = add_row(&lib, lib.ann, lib.tag, CELLS(TEXT(TAG_CODE, "t")));
+	const uint64_t future = ormd_session_revision(lib.session) + 1;
+
+	draft_init(&draft, &lib);
+	draft_update(&draft, lib.tag, tag, future, CELLS(TEXT(TAG_LABEL, "x")));
+	assert_int_equal(draft_publish(&draft, lib.ann), ORM_EINVAL);
+	draft_init(&draft, &lib);
+	draft_delete(&draft, lib.tag, tag, future);
+	assert_int_equal(draft_publish(&draft, lib.ann), ORM_EINVAL);
+
 	const ormd_draft view = draft_view(&draft);
 
-	assert_int_equal(ormd_session_publish(lib.session, lib.ann, ormd_session_revision(lib.session) + 1, &view, &lib.arena, &lib.published, &lib.error),
-	                 ORM_EINVAL);
+	assert_int_equal(ormd_session_publish(lib.session, lib.ann, ormd_session_revision(lib.session) + 1, &view,
+					      &lib.arena, &lib.published, &lib.error),
+			 ORM_EINVAL);
 }
 
 static void an_empty_draft_is_no_operation(void **state)
@@ -425,7 +464,8 @@ static void parts_are_invisible_until_the_end(void **state)
 	ormd_draft view;
 
 	draft_init(&first, &lib);
-	draft_add_to(&first, lib.book, book, CELLS(TEXT(BOOK_TITLE, "refers to a later part")), lib.book_author, author);
+	draft_add_to(&first, lib.book, book, CELLS(TEXT(BOOK_TITLE, "refers to a later part")), lib.book_author,
+		     author);
 	draft_init(&second, &lib);
 	draft_add(&second, lib.author, author, CELLS(TEXT(AUTHOR_NAME, "Ada")));
 	assert_int_equal(ormd_draft_begin(lib.session, lib.ann, revision, &lib.error), ORM_OK);
@@ -507,7 +547,27 @@ static void a_session_has_its_memory_limit(void **state)
 	const ormd_draft view = draft_view(&draft);
 
 	assert_int_equal(ormd_draft_begin(small.session, small.ann, 0, &small.error), ORM_OK);
-	assert_int_equal(ormd_draft_part(small.session, &view, &small.arena, &small.published, &small.error), ORM_ELIMIT);
+	assert_int_equal(ormd_draft_part(small.session, &view, &small.arena, &small.published, &small.error),
+			 ORM_ELIMIT);
+	check_consistency(&small);
+
+	/* Handles far apart cost a page each: that is found before all of them are there. */
+	enum { N = 20000 };
+	uint64_t *handles = orm_arena_alloc(&small.arena, N * sizeof *handles);
+	int64_t *ids = orm_arena_calloc(&small.arena, N, sizeof *ids);
+	char *names = orm_arena_calloc(&small.arena, N, 1);
+	const orm_vector vectors[] = {{.column = AUTHOR_ID, .type = ORM_INT64, .cells = ids},
+				      {.column = AUTHOR_NAME, .type = ORM_TEXT, .cells = names, .size = N}};
+	const ormd_adds adds = {.values = {.mapper = small.author, .n_rows = N, .n_vectors = 2, .vectors = vectors},
+				.handles = handles};
+	const ormd_draft sparse = {.adds = &adds, .n_adds = 1};
+
+	for (uint64_t i = 0; i < N; i++)
+		handles[i] = (uint64_t)small.ann << ORMD_HANDLE_SHIFT | (i + 1) * 4096;
+	assert_int_equal(ormd_session_publish(small.session, small.ann, 0, &sparse, &small.arena, &small.published,
+					      &small.error),
+			 ORM_ELIMIT);
+	assert_int_equal(small.session->handles.n_pages, 0);
 	check_consistency(&small);
 	library_fini(&small);
 }
@@ -516,10 +576,16 @@ static void a_session_has_its_memory_limit(void **state)
 static void a_draft_that_finds_no_memory_never_was(void **state)
 {
 	(void)state;
-	const uint64_t author = install_row(&lib, lib.author, false, CELLS(INT(AUTHOR_ID, 1), TEXT(AUTHOR_NAME, "Ada"), INT32(AUTHOR_VERSION, 1)))->handle;
+	const uint64_t author =
+		install_row(&lib, lib.author, false,
+			    CELLS(INT(AUTHOR_ID, 1), TEXT(AUTHOR_NAME, "Ada"), INT32(AUTHOR_VERSION, 1)))
+			->handle;
 	const uint64_t book =
-		install_row(&lib, lib.book, false, CELLS(INT(BOOK_ID, 1), TEXT(BOOK_TITLE, "x"), INT(BOOK_AUTHOR, 1), INT32(BOOK_RATING, 1)))->handle;
-	const uint64_t chapter = install_row(&lib, lib.chapter, false, CELLS(INT(CHAPTER_BOOK, 1), INT32(CHAPTER_NUMBER, 1)))->handle;
+		install_row(&lib, lib.book, false,
+			    CELLS(INT(BOOK_ID, 1), TEXT(BOOK_TITLE, "x"), INT(BOOK_AUTHOR, 1), INT32(BOOK_RATING, 1)))
+			->handle;
+	const uint64_t chapter =
+		install_row(&lib, lib.chapter, false, CELLS(INT(CHAPTER_BOOK, 1), INT32(CHAPTER_NUMBER, 1)))->handle;
 	const uint64_t pending = add_row(&lib, lib.bob, lib.tag, CELLS(TEXT(TAG_CODE, "p")));
 	const uint64_t revision = ormd_session_revision(lib.session);
 	const uint64_t fresh = library_handle(&lib, lib.ann), paragraph = library_handle(&lib, lib.ann);
@@ -530,10 +596,13 @@ static void a_draft_that_finds_no_memory_never_was(void **state)
 	orm_status status;
 
 	draft_init(&draft, &lib);
-	draft_add_to(&draft, lib.book, fresh, CELLS(TEXT(BOOK_TITLE, "a rather long title, so that it has a size of its own")), lib.book_author, author);
+	draft_add_to(&draft, lib.book, fresh,
+		     CELLS(TEXT(BOOK_TITLE, "a rather long title, so that it has a size of its own")), lib.book_author,
+		     author);
 	draft_add(&draft, lib.tag, paragraph, CELLS(TEXT(TAG_CODE, "q")));
 	draft_update(&draft, lib.author, author, revision, CELLS(TEXT(AUTHOR_EMAIL, "new@example.com")));
-	draft_update(&draft, lib.tag, pending, revision, CELLS(TEXT(TAG_LABEL, "longer than before"), TEXT(TAG_CODE, "r")));
+	draft_update(&draft, lib.tag, pending, revision,
+		     CELLS(TEXT(TAG_LABEL, "longer than before"), TEXT(TAG_CODE, "r")));
 	draft_delete(&draft, lib.book, book, revision);
 
 	while (orm_arena_alloc(&pool->arena, 16) && pool->arena.size < ((size_t)1 << 20))

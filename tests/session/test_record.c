@@ -46,7 +46,8 @@ static void expect_values(const ormd_layout *layout, const ormd_record *record, 
 
 		ormd_record_value(layout, record, i, &value);
 		if (!orm_value_equal(&value, &expected[i]))
-			fail_msg("column %u is %s instead of %s", i, print_value(&lib, &value), print_value(&lib, &expected[i]));
+			fail_msg("column %u is %s instead of %s", i, print_value(&lib, &value),
+				 print_value(&lib, &expected[i]));
 		if (!value.null && value.type == ORM_TEXT)
 			assert_int_equal(value.text[value.size], '\0');
 	}
@@ -78,7 +79,8 @@ static void every_type_comes_back(void **state)
 static void null_differs_from_empty_and_from_unset(void **state)
 {
 	(void)state;
-	orm_value values[N_BOOK] = {int_value(ORM_INT64, 1), text_value(""), null_value(ORM_INT64), null_value(ORM_INT32), null_value(ORM_DATETIME)};
+	orm_value values[N_BOOK] = {int_value(ORM_INT64, 1), text_value(""), null_value(ORM_INT64),
+				    null_value(ORM_INT32), null_value(ORM_DATETIME)};
 	const uint8_t unset[] = {1U << BOOK_CREATED};
 	ormd_record *record = ormd_record_new(book, values, unset, &lib.session->pool);
 	ormd_record *all_null, *none;
@@ -109,7 +111,8 @@ static void null_differs_from_empty_and_from_unset(void **state)
 static void columns_are_replaced_one_by_one(void **state)
 {
 	(void)state;
-	static const char *const names[] = {"", "a", "Ada", "a name that is rather longer than the others, to move what lies behind it"};
+	static const char *const names[] = {
+		"", "a", "Ada", "a name that is rather longer than the others, to move what lies behind it"};
 	orm_value values[N_AUTHOR];
 	ormd_record *record;
 	uint32_t random = 1;
@@ -129,11 +132,11 @@ static void columns_are_replaced_one_by_one(void **state)
 
 			const uint32_t pick = random >> 8 & 3;
 
-			changes[n] = column == AUTHOR_NAME || column == AUTHOR_EMAIL ? text_value(names[pick]) :
-			             column == AUTHOR_PHOTO ? bytes_value(names[pick], strlen(names[pick])) :
-			             column == AUTHOR_SCORE ? number_value(pick) :
-			             column == AUTHOR_ACTIVE ? (orm_value){.type = ORM_BOOL, .boolean = pick & 1} :
-			             int_value(lib.author->columns[column].type, pick);
+			changes[n] = column == AUTHOR_NAME || column == AUTHOR_EMAIL ? text_value(names[pick])
+				     : column == AUTHOR_PHOTO  ? bytes_value(names[pick], strlen(names[pick]))
+				     : column == AUTHOR_SCORE  ? number_value(pick)
+				     : column == AUTHOR_ACTIVE ? (orm_value){.type = ORM_BOOL, .boolean = pick & 1}
+							       : int_value(lib.author->columns[column].type, pick);
 			if (random >> 16 & 1)
 				changes[n] = null_value(lib.author->columns[column].type);
 			values[column] = changes[n];
@@ -157,7 +160,8 @@ static void a_batch_is_read_row_by_row(void **state)
 {
 	(void)state;
 	enum { N = 40 };
-	const uint16_t columns[] = {AUTHOR_ACTIVE, AUTHOR_NAME, AUTHOR_ID, AUTHOR_PHOTO, AUTHOR_SCORE}; /* any order, some missing */
+	const uint16_t columns[] = {AUTHOR_ACTIVE, AUTHOR_NAME, AUTHOR_ID, AUTHOR_PHOTO,
+				    AUTHOR_SCORE}; /* any order, some missing */
 	orm_batch_builder builder;
 	orm_vector vectors[5];
 	orm_batch batch;
@@ -219,7 +223,8 @@ static void keys_hash_and_compare_alike(void **state)
 	const ormd_layout *chapter = &lib.session->mappers[lib.chapter->number].layout;
 	const ormd_layout *paragraph = &lib.session->mappers[lib.paragraph->number].layout;
 	const orm_value parent[] = {int_value(ORM_INT64, -3), int_value(ORM_INT32, 4), null_value(ORM_TEXT)};
-	const orm_value child[] = {int_value(ORM_INT64, -3), int_value(ORM_INT32, 4), int_value(ORM_INT32, 1), text_value("x")};
+	const orm_value child[] = {int_value(ORM_INT64, -3), int_value(ORM_INT32, 4), int_value(ORM_INT32, 1),
+				   text_value("x")};
 	const orm_value code[] = {text_value("code"), null_value(ORM_TEXT)};
 	const ormd_record *a = ormd_record_new(chapter, parent, NULL, &lib.session->pool);
 	const ormd_record *b = ormd_record_new(paragraph, child, NULL, &lib.session->pool);
@@ -251,19 +256,18 @@ static void a_record_that_is_too_large_is_refused(void **state)
 	values[1] = null_value(ORM_TEXT);
 	record = ormd_record_new(tag, values, NULL, &lib.session->pool);
 	assert_non_null(record);
-	assert_null(ormd_record_with(tag, record, &column, &(orm_value){.type = ORM_TEXT, .size = UINT32_MAX - 2, .text = "x"}, 1, &lib.session->pool));
+	assert_null(ormd_record_with(tag, record, &column,
+				     &(orm_value){.type = ORM_TEXT, .size = UINT32_MAX - 2, .text = "x"}, 1,
+				     &lib.session->pool));
 }
 
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(every_type_comes_back),
-		TEST(null_differs_from_empty_and_from_unset),
-		TEST(columns_are_replaced_one_by_one),
-		TEST(a_batch_is_read_row_by_row),
-		TEST(keys_hash_and_compare_alike),
-		TEST(a_record_that_is_too_large_is_refused),
+		TEST(every_type_comes_back),           TEST(null_differs_from_empty_and_from_unset),
+		TEST(columns_are_replaced_one_by_one), TEST(a_batch_is_read_row_by_row),
+		TEST(keys_hash_and_compare_alike),     TEST(a_record_that_is_too_large_is_refused),
 	};
 
 	return cmocka_run_group_tests_name("session_record", tests, NULL, NULL);

@@ -10,7 +10,9 @@ static int set_up(void **state)
 {
 	(void)state;
 	library_init(&lib, "shelf", ORMD_ON_DEATH_ROLLBACK, 0);
-	author = install_row(&lib, lib.author, false, CELLS(INT(AUTHOR_ID, 7), TEXT(AUTHOR_NAME, "Ada"), INT32(AUTHOR_VERSION, 1)))->handle;
+	author = install_row(&lib, lib.author, false,
+			     CELLS(INT(AUTHOR_ID, 7), TEXT(AUTHOR_NAME, "Ada"), INT32(AUTHOR_VERSION, 1)))
+			 ->handle;
 	return 0;
 }
 
@@ -25,12 +27,15 @@ static int tear_down(void **state)
 static void everything_is_as_it_was(void **state)
 {
 	(void)state;
-	const uint64_t gone = install_row(&lib, lib.tag, false, CELLS(TEXT(TAG_CODE, "d"), TEXT(TAG_LABEL, "old")))->handle;
+	const uint64_t gone =
+		install_row(&lib, lib.tag, false, CELLS(TEXT(TAG_CODE, "d"), TEXT(TAG_LABEL, "old")))->handle;
 	const uint64_t added = add_row(&lib, lib.ann, lib.tag, CELLS(TEXT(TAG_CODE, "n")));
 	const uint32_t epoch = lib.session->epoch;
 
 	assert_int_equal(update_row(&lib, lib.ann, lib.author, author, CELLS(TEXT(AUTHOR_NAME, "x"))), ORM_OK);
-	assert_int_equal(update_row(&lib, lib.bob, lib.author, author, CELLS(TEXT(AUTHOR_NAME, "y"), TEXT(AUTHOR_EMAIL, "y"))), ORM_OK);
+	assert_int_equal(
+		update_row(&lib, lib.bob, lib.author, author, CELLS(TEXT(AUTHOR_NAME, "y"), TEXT(AUTHOR_EMAIL, "y"))),
+		ORM_OK);
 	assert_int_equal(update_row(&lib, lib.bob, lib.tag, gone, CELLS(TEXT(TAG_LABEL, "new"))), ORM_OK);
 	assert_int_equal(delete_row(&lib, lib.bob, lib.tag, gone), ORM_OK);
 
@@ -134,7 +139,8 @@ static void added_and_deleted_in_the_unit_leaves_at_once(void **state)
 static void a_commit_is_the_new_base(void **state)
 {
 	(void)state;
-	const uint64_t added = add_row(&lib, lib.ann, lib.tag, CELLS(TEXT(TAG_CODE, "n"), TEXT(TAG_LABEL, "committed")));
+	const uint64_t added =
+		add_row(&lib, lib.ann, lib.tag, CELLS(TEXT(TAG_CODE, "n"), TEXT(TAG_LABEL, "committed")));
 	const uint64_t deleted = install_row(&lib, lib.tag, false, CELLS(TEXT(TAG_CODE, "d")))->handle;
 
 	assert_int_equal(update_row(&lib, lib.ann, lib.author, author, CELLS(TEXT(AUTHOR_NAME, "committed"))), ORM_OK);
@@ -177,7 +183,8 @@ static void a_server_record_brings_defaults(void **state)
 	ormd_object *object = ormd_unit_by_handle(lib.session, book);
 	const uint16_t columns[] = {BOOK_RATING, BOOK_CREATED};
 	const orm_value values[] = {int_value(ORM_INT32, 3), int_value(ORM_DATETIME, 0)};
-	ormd_record *record = ormd_record_with(ormd_object_layout(lib.session, object), object->record, columns, values, 2, &lib.session->pool);
+	ormd_record *record = ormd_record_with(ormd_object_layout(lib.session, object), object->record, columns, values,
+					       2, &lib.session->pool);
 
 	assert_non_null(record);
 	ormd_unit_settle_begin(lib.session, lib.ann);

@@ -27,17 +27,22 @@ static void others_get_what_was_added_with_all_its_columns(void **state)
 	(void)state;
 	const uint64_t seen = ormd_session_revision(lib.session);
 	const uint8_t photo[] = {0, 1, 255};
-	const cell_value cells[] = {TEXT(AUTHOR_NAME, "Ada"), {AUTHOR_PHOTO, bytes_value(photo, 3)}, {AUTHOR_SCORE, number_value(1.5)},
-	                            {AUTHOR_BORN, int_value(ORM_DATE, -1)}, {AUTHOR_ACTIVE, {.type = ORM_BOOL, .boolean = true}}};
+	const cell_value cells[] = {TEXT(AUTHOR_NAME, "Ada"),
+				    {AUTHOR_PHOTO, bytes_value(photo, 3)},
+				    {AUTHOR_SCORE, number_value(1.5)},
+				    {AUTHOR_BORN, int_value(ORM_DATE, -1)},
+				    {AUTHOR_ACTIVE, {.type = ORM_BOOL, .boolean = true}}};
 	const uint64_t first = add_row(&lib, lib.ann, lib.author, 5, cells);
-	const uint64_t second = add_row(&lib, lib.ann, lib.author, CELLS(TEXT(AUTHOR_NAME, ""), TEXT(AUTHOR_EMAIL, "e")));
+	const uint64_t second =
+		add_row(&lib, lib.ann, lib.author, CELLS(TEXT(AUTHOR_NAME, ""), TEXT(AUTHOR_EMAIL, "e")));
 	const ormd_sync sync = sync_of(&lib, lib.bob, seen);
 
 	assert_true(sync.revision == ormd_session_revision(lib.session));
 	assert_int_equal(sync.n_added, 1); /* one batch a model */
 	assert_int_equal(sync.added[0].n_rows, 2);
 	assert_true(sync.added[0].handles[0] == first); /* in order */
-	assert_string_equal(row_of(&lib, sync.added, 1, first), "0=1 1='Ada' 2=NULL 3=x'0001ff' 4=1.5 5=1969-12-31 6=true 7=NULL");
+	assert_string_equal(row_of(&lib, sync.added, 1, first),
+			    "0=1 1='Ada' 2=NULL 3=x'0001ff' 4=1.5 5=1969-12-31 6=true 7=NULL");
 	assert_string_equal(row_of(&lib, sync.added, 1, second), "0=2 1='' 2='e' 3=NULL 4=NULL 5=NULL 6=NULL 7=NULL");
 	assert_int_equal(sync.n_changed + sync.n_gone + sync.n_deleted + sync.n_restored, 0);
 }
@@ -65,8 +70,13 @@ static void ones_own_doings_are_no_news(void **state)
 static void only_the_fields_of_others_since_then(void **state)
 {
 	(void)state;
-	const uint64_t author = install_row(&lib, lib.author, false, CELLS(INT(AUTHOR_ID, 7), TEXT(AUTHOR_NAME, "Ada"), INT32(AUTHOR_VERSION, 1)))->handle;
-	const uint64_t other = install_row(&lib, lib.author, false, CELLS(INT(AUTHOR_ID, 8), TEXT(AUTHOR_NAME, "Bo"), INT32(AUTHOR_VERSION, 1)))->handle;
+	const uint64_t author =
+		install_row(&lib, lib.author, false,
+			    CELLS(INT(AUTHOR_ID, 7), TEXT(AUTHOR_NAME, "Ada"), INT32(AUTHOR_VERSION, 1)))
+			->handle;
+	const uint64_t other = install_row(&lib, lib.author, false,
+					   CELLS(INT(AUTHOR_ID, 8), TEXT(AUTHOR_NAME, "Bo"), INT32(AUTHOR_VERSION, 1)))
+				       ->handle;
 	const uint64_t start = ormd_session_revision(lib.session);
 	ormd_sync sync;
 
@@ -97,10 +107,14 @@ static void groups_are_kept_apart_and_found_again(void **state)
 	ormd_sync sync;
 
 	for (int i = 0; i < N; i++)
-		handles[i] = install_row(&lib, lib.author, false, CELLS(INT(AUTHOR_ID, i + 1), TEXT(AUTHOR_NAME, "n"), INT32(AUTHOR_VERSION, 1)))->handle;
+		handles[i] = install_row(&lib, lib.author, false,
+					 CELLS(INT(AUTHOR_ID, i + 1), TEXT(AUTHOR_NAME, "n"), INT32(AUTHOR_VERSION, 1)))
+				     ->handle;
 	start = ormd_session_revision(lib.session);
 	for (int i = 0; i < N; i++) {
-		const cell_value cells[] = {TEXT(AUTHOR_NAME, "x"), TEXT(AUTHOR_EMAIL, i % 2 ? "odd" : "even"), {AUTHOR_SCORE, number_value(i)}};
+		const cell_value cells[] = {TEXT(AUTHOR_NAME, "x"),
+					    TEXT(AUTHOR_EMAIL, i % 2 ? "odd" : "even"),
+					    {AUTHOR_SCORE, number_value(i)}};
 
 		assert_int_equal(update_row(&lib, lib.ann, lib.author, handles[i], 1 + (size_t)i % 3, cells), ORM_OK);
 	}
@@ -189,7 +203,9 @@ static void what_is_settled_is_kept_within_bounds(void **state)
 	const uint16_t columns[] = {TAG_CODE};
 	ormd_adds adds = {.first_handle = (uint64_t)lib.ann << ORMD_HANDLE_SHIFT | 1};
 	const ormd_draft draft = {.adds = &adds, .n_adds = 1};
-	const uint64_t old = install_row(&lib, lib.author, false, CELLS(INT(AUTHOR_ID, 1), TEXT(AUTHOR_NAME, "x"), INT32(AUTHOR_VERSION, 1)))->handle;
+	const uint64_t old = install_row(&lib, lib.author, false,
+					 CELLS(INT(AUTHOR_ID, 1), TEXT(AUTHOR_NAME, "x"), INT32(AUTHOR_VERSION, 1)))
+				     ->handle;
 	const uint64_t base = ormd_session_revision(lib.session);
 	rows_draft late;
 
@@ -204,7 +220,8 @@ static void what_is_settled_is_kept_within_bounds(void **state)
 		orm_batch_builder_end_row(&builder);
 	}
 	assert_true(orm_batch_builder_view(&builder, vectors, &adds.values));
-	assert_int_equal(ormd_session_publish(lib.session, lib.ann, 0, &draft, &lib.arena, &lib.published, &lib.error), ORM_OK);
+	assert_int_equal(ormd_session_publish(lib.session, lib.ann, 0, &draft, &lib.arena, &lib.published, &lib.error),
+			 ORM_OK);
 	settle_all(&lib, lib.ann);
 	assert_int_equal(lib.session->settled.len, N + 1);
 	sync_of(&lib, lib.ann, ormd_session_revision(lib.session));
@@ -226,8 +243,9 @@ static void what_is_settled_is_kept_within_bounds(void **state)
 /* ---- a model of the rules, naive and slow, against which mirrors must agree -------------------------------- */
 
 /*
- * Books and authors with small values. The model keeps a log of every field ever set; the participants are clients with a mirror and a draft
- * of one publish. After every operation what the session holds is compared with the model; whenever a participant has synced, its mirror is.
+ * Books and authors with small values. The model keeps a log of every field ever set; the participants are clients with
+ * a mirror and a draft of one publish. After every operation what the session holds is compared with the model;
+ * whenever a participant has synced, its mirror is.
  */
 enum { MAX_OBJECTS = 4000, MAX_EVENTS = 60000, N_FIELDS = 3, N_CLIENTS = 4 };
 enum { FIELD_TITLE, FIELD_AUTHOR, FIELD_RATING };
@@ -236,41 +254,41 @@ enum { NOTHING = -1 }; /* NULL */
 typedef enum model_state { ABSENT, NEW, KEPT, DELETED, LEFT } model_state;
 
 typedef struct model_object {
-	uint64_t    handle;
-	bool        is_author;
-	int64_t     key;
+	uint64_t handle;
+	bool is_author;
+	int64_t key;
 	model_state state;
-	int         now[N_FIELDS], base[N_FIELDS];
+	int now[N_FIELDS], base[N_FIELDS];
 } model_object;
 
 typedef struct model_event {
 	uint64_t revision;
 	uint32_t author;
-	size_t   object;
-	int      field; /* N_FIELDS: the object was deleted or came to be */
+	size_t object;
+	int field; /* N_FIELDS: the object was deleted or came to be */
 } model_event;
 
 typedef struct mirror_row {
 	bool there, deleted;
-	int  values[N_FIELDS];
+	int values[N_FIELDS];
 } mirror_row;
 
 typedef struct model_client {
-	uint32_t   number; /* 0: away */
-	uint64_t   seen, counter;
-	bool       aborted;
+	uint32_t number; /* 0: away */
+	uint64_t seen, counter;
+	bool aborted;
 	mirror_row rows[MAX_OBJECTS];
 } model_client;
 
 typedef struct world {
 	model_object objects[MAX_OBJECTS];
-	size_t       n_objects;
-	model_event  events[MAX_EVENTS];
-	size_t       n_events;
-	uint64_t     revision;
+	size_t n_objects;
+	model_event events[MAX_EVENTS];
+	size_t n_events;
+	uint64_t revision;
 	model_client clients[N_CLIENTS];
-	uint64_t     random;
-	size_t       n_published, n_conflicts, n_rollbacks, n_commits, n_joins;
+	uint64_t random;
+	size_t n_published, n_conflicts, n_rollbacks, n_commits, n_joins;
 } world;
 
 static world *w;
@@ -306,7 +324,8 @@ static bool set_by_another(size_t object, int field, uint64_t base, uint32_t aut
 		const model_event *event = &w->events[i];
 
 		if (event->object == object && event->field == field)
-			return event->revision > base && event->author != author && (server_counts || event->author != 0);
+			return event->revision > base && event->author != author &&
+			       (server_counts || event->author != 0);
 	}
 	return false;
 }
@@ -331,7 +350,9 @@ static int model_field(const ormd_session *session, const ormd_object *object, i
 	orm_value value;
 
 	if (layout->mapper == lib.author)
-		return field == FIELD_TITLE ? atoi(ormd_record_bytes(layout, object->record, AUTHOR_NAME, &(uint32_t){0})) : NOTHING;
+		return field == FIELD_TITLE
+			       ? atoi(ormd_record_bytes(layout, object->record, AUTHOR_NAME, &(uint32_t){0}))
+			       : NOTHING;
 	if (field == FIELD_TITLE)
 		return atoi(ormd_record_bytes(layout, object->record, BOOK_TITLE, &(uint32_t){0}));
 	ormd_record_value(layout, object->record, field == FIELD_AUTHOR ? BOOK_AUTHOR : BOOK_RATING, &value);
@@ -363,7 +384,9 @@ static void compare_session(void)
 			break;
 		}
 		for (int field = 0; is_live(object) && field < N_FIELDS; field++)
-			assert_int_equal(model_field(lib.session, ormd_unit_by_handle(lib.session, object->handle), field), object->now[field]);
+			assert_int_equal(
+				model_field(lib.session, ormd_unit_by_handle(lib.session, object->handle), field),
+				object->now[field]);
 	}
 }
 
@@ -390,11 +413,14 @@ static void take_rows(model_client *client, const ormd_rows *rows, bool whole)
 			if (rows->mapper == lib.author)
 				field = rows->values.vectors[i].column == AUTHOR_NAME ? FIELD_TITLE : N_FIELDS;
 			else
-				field = rows->values.vectors[i].column == BOOK_TITLE ? FIELD_TITLE :
-				        rows->values.vectors[i].column == BOOK_AUTHOR ? FIELD_AUTHOR :
-				        rows->values.vectors[i].column == BOOK_RATING ? FIELD_RATING : N_FIELDS;
+				field = rows->values.vectors[i].column == BOOK_TITLE    ? FIELD_TITLE
+					: rows->values.vectors[i].column == BOOK_AUTHOR ? FIELD_AUTHOR
+					: rows->values.vectors[i].column == BOOK_RATING ? FIELD_RATING
+											: N_FIELDS;
 			if (field < N_FIELDS)
-				mirrored->values[field] = value.null ? NOTHING : value.type == ORM_TEXT ? atoi(value.text) : (int)value.integer;
+				mirrored->values[field] = value.null               ? NOTHING
+							  : value.type == ORM_TEXT ? atoi(value.text)
+										   : (int)value.integer;
 		}
 	}
 }
@@ -424,15 +450,17 @@ static void compare_mirror(const model_client *client)
 
 		if (!is_live(object)) {
 			if (row->there && !row->deleted)
-				fail_msg("client %u still has %llx", client->number, (unsigned long long)object->handle);
+				fail_msg("client %u still has %llx", client->number,
+					 (unsigned long long)object->handle);
 			continue;
 		}
 		if (!row->there || row->deleted)
 			fail_msg("client %u lacks %llx", client->number, (unsigned long long)object->handle);
 		for (int field = 0; field < N_FIELDS; field++) {
 			if (row->values[field] != object->now[field])
-				fail_msg("client %u has %d in field %d of %llx instead of %d", client->number, row->values[field], field,
-				         (unsigned long long)object->handle, object->now[field]);
+				fail_msg("client %u has %d in field %d of %llx instead of %d", client->number,
+					 row->values[field], field, (unsigned long long)object->handle,
+					 object->now[field]);
 		}
 	}
 }
@@ -465,7 +493,8 @@ static void model_rollback(const model_client *by)
 	for (size_t i = 0; i < w->n_objects; i++) {
 		model_object *object = &w->objects[i];
 
-		any |= object->state == NEW || object->state == DELETED || (object->state == KEPT && ormd_object_pending(ormd_unit_by_handle(lib.session, object->handle)));
+		any |= object->state == NEW || object->state == DELETED ||
+		       (object->state == KEPT && ormd_object_pending(ormd_unit_by_handle(lib.session, object->handle)));
 	}
 	if (!any)
 		return;
@@ -524,9 +553,9 @@ static void commit(const model_client *client)
 /* ---- publishing ---- */
 
 typedef struct model_edit {
-	size_t   object;
-	int      field; /* N_FIELDS: delete */
-	int      value;
+	size_t object;
+	int field; /* N_FIELDS: delete */
+	int value;
 	uint64_t base;
 } model_edit;
 
@@ -549,7 +578,8 @@ static bool expect_conflict(const model_client *client, const model_edit *edits,
 		const model_object *object = &w->objects[edits[i].object];
 
 		if (edits[i].field < N_FIELDS) {
-			if (!is_live(object) || set_by_another(edits[i].object, edits[i].field, edits[i].base, client->number, true))
+			if (!is_live(object) ||
+			    set_by_another(edits[i].object, edits[i].field, edits[i].base, client->number, true))
 				return true;
 			continue;
 		}
@@ -558,7 +588,8 @@ static bool expect_conflict(const model_client *client, const model_edit *edits,
 		if (changed_by_another(edits[i].object, edits[i].base, client->number))
 			return true;
 		for (size_t j = 0; j < w->n_objects && object->is_author; j++) {
-			if (is_live(&w->objects[j]) && !w->objects[j].is_author && w->objects[j].now[FIELD_AUTHOR] == object->key &&
+			if (is_live(&w->objects[j]) && !w->objects[j].is_author &&
+			    w->objects[j].now[FIELD_AUTHOR] == object->key &&
 			    set_by_another(j, FIELD_AUTHOR, edits[i].base, client->number, true))
 				return true;
 		}
@@ -573,7 +604,8 @@ static void model_delete(size_t index, uint32_t author)
 	object->state = object->state == NEW ? LEFT : DELETED;
 	note(index, N_FIELDS, author);
 	for (size_t j = 0; j < w->n_objects && object->is_author; j++) {
-		if (is_live(&w->objects[j]) && !w->objects[j].is_author && w->objects[j].now[FIELD_AUTHOR] == object->key) {
+		if (is_live(&w->objects[j]) && !w->objects[j].is_author &&
+		    w->objects[j].now[FIELD_AUTHOR] == object->key) {
 			w->objects[j].now[FIELD_AUTHOR] = NOTHING;
 			note(j, FIELD_AUTHOR, author);
 		}
@@ -632,11 +664,14 @@ static size_t make_edits(const model_client *client, model_edit *edits)
 
 		edit->object = pick(client, author, &found);
 		edit->field = roll(6) == 0 ? N_FIELDS : author ? FIELD_TITLE : (int)roll(N_FIELDS);
-		edit->value = edit->field != FIELD_AUTHOR ? (int)roll(50) : parent_found && roll(3) ? (int)w->objects[parent].key : NOTHING;
+		edit->value = edit->field != FIELD_AUTHOR ? (int)roll(50)
+			      : parent_found && roll(3)   ? (int)w->objects[parent].key
+							  : NOTHING;
 		/* Sometimes the edit is older than what the client has seen since. */
 		edit->base = roll(4) || client->seen < 3 ? client->seen : client->seen - roll(3);
 		for (size_t j = 0; j < n; j++)
-			found &= edits[j].object != edit->object && edits[j].field != N_FIELDS && edit->field != N_FIELDS;
+			found &= edits[j].object != edit->object && edits[j].field != N_FIELDS &&
+				 edit->field != N_FIELDS;
 		n += found;
 	}
 	return n;
@@ -646,17 +681,21 @@ static void add_object(rows_draft *draft, model_client *client, model_object *ob
 {
 	char digits[16];
 
-	*object = (model_object){.handle = (uint64_t)client->number << ORMD_HANDLE_SHIFT | ++client->counter, .is_author = roll(3) == 0, .state = NEW};
+	*object = (model_object){.handle = (uint64_t)client->number << ORMD_HANDLE_SHIFT | ++client->counter,
+				 .is_author = roll(3) == 0,
+				 .state = NEW};
 	object->now[FIELD_TITLE] = (int)roll(50);
 	object->now[FIELD_AUTHOR] = NOTHING;
 	object->now[FIELD_RATING] = object->is_author ? NOTHING : (int)roll(5);
 	memcpy(object->base, object->now, sizeof object->base);
 	snprintf(digits, sizeof digits, "%d", object->now[FIELD_TITLE]);
 	if (object->is_author)
-		draft_add(draft, lib.author, object->handle, CELLS(TEXT(AUTHOR_NAME, orm_arena_strdup(&lib.arena, digits))));
+		draft_add(draft, lib.author, object->handle,
+			  CELLS(TEXT(AUTHOR_NAME, orm_arena_strdup(&lib.arena, digits))));
 	else
 		draft_add(draft, lib.book, object->handle,
-		          CELLS(TEXT(BOOK_TITLE, orm_arena_strdup(&lib.arena, digits)), INT32(BOOK_RATING, object->now[FIELD_RATING])));
+			  CELLS(TEXT(BOOK_TITLE, orm_arena_strdup(&lib.arena, digits)),
+				INT32(BOOK_RATING, object->now[FIELD_RATING])));
 }
 
 static void publish(model_client *client)
@@ -678,7 +717,8 @@ static void publish(model_client *client)
 	for (size_t i = 0; i < n_added; i++)
 		add_object(&draft, client, &added[i]);
 	view = draft_view(&draft);
-	status = ormd_session_publish(lib.session, client->number, client->seen, &view, &lib.arena, &lib.published, &lib.error);
+	status = ormd_session_publish(lib.session, client->number, client->seen, &view, &lib.arena, &lib.published,
+				      &lib.error);
 	if (client->aborted) {
 		assert_int_equal(status, ORM_EABORTED);
 		return;

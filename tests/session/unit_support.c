@@ -21,18 +21,38 @@ static orm_registry *make_registry(void)
 	static const orm_column_spec books[N_BOOK] = {
 		{.name = "id", .type = ORM_INT64, .primary_key = true},
 		{.name = "title", .type = ORM_TEXT},
-		{.name = "author_id", .type = ORM_INT64, .nullable = true, .references_model = "Author", .references_column = "id", .on_delete = ORM_SET_NULL},
+		{.name = "author_id",
+		 .type = ORM_INT64,
+		 .nullable = true,
+		 .references_model = "Author",
+		 .references_column = "id",
+		 .on_delete = ORM_SET_NULL},
 		{.name = "rating", .type = ORM_INT32, .server_default = "3"},
 		{.name = "created", .type = ORM_DATETIME, .nullable = true, .server_default = ORM_DEFAULT_NOW},
 	};
 	static const orm_column_spec chapters[N_CHAPTER] = {
-		{.name = "book_id", .type = ORM_INT64, .primary_key = true, .references_model = "Book", .references_column = "id", .on_delete = ORM_CASCADE},
+		{.name = "book_id",
+		 .type = ORM_INT64,
+		 .primary_key = true,
+		 .references_model = "Book",
+		 .references_column = "id",
+		 .on_delete = ORM_CASCADE},
 		{.name = "number", .type = ORM_INT32, .primary_key = true},
 		{.name = "title", .type = ORM_TEXT, .nullable = true},
 	};
 	static const orm_column_spec paragraphs[N_PARAGRAPH] = {
-		{.name = "book_id", .type = ORM_INT64, .primary_key = true, .references_model = "Chapter", .references_column = "book_id", .on_delete = ORM_CASCADE},
-		{.name = "chapter", .type = ORM_INT32, .primary_key = true, .references_model = "Chapter", .references_column = "number", .on_delete = ORM_CASCADE},
+		{.name = "book_id",
+		 .type = ORM_INT64,
+		 .primary_key = true,
+		 .references_model = "Chapter",
+		 .references_column = "book_id",
+		 .on_delete = ORM_CASCADE},
+		{.name = "chapter",
+		 .type = ORM_INT32,
+		 .primary_key = true,
+		 .references_model = "Chapter",
+		 .references_column = "number",
+		 .on_delete = ORM_CASCADE},
 		{.name = "number", .type = ORM_INT32, .primary_key = true},
 		{.name = "text", .type = ORM_TEXT, .nullable = true},
 	};
@@ -42,13 +62,27 @@ static orm_registry *make_registry(void)
 	};
 	static const orm_relationship_spec book_relationships[] = {{.name = "author", .target = "Author"}};
 	static const orm_relationship_spec chapter_relationships[] = {{.name = "book", .target = "Book"}};
-	static const orm_relationship_spec paragraph_relationships[] = {{.name = "chapter_object", .target = "Chapter"}};
+	static const orm_relationship_spec paragraph_relationships[] = {
+		{.name = "chapter_object", .target = "Chapter"}};
 	static const orm_model_spec specs[] = {
 		{.name = "Author", .table = "authors", .columns = authors, .n_columns = N_AUTHOR},
-		{.name = "Book", .table = "books", .columns = books, .n_columns = N_BOOK, .relationships = book_relationships, .n_relationships = 1},
-		{.name = "Chapter", .table = "chapters", .columns = chapters, .n_columns = N_CHAPTER, .relationships = chapter_relationships,
+		{.name = "Book",
+		 .table = "books",
+		 .columns = books,
+		 .n_columns = N_BOOK,
+		 .relationships = book_relationships,
 		 .n_relationships = 1},
-		{.name = "Paragraph", .table = "paragraphs", .columns = paragraphs, .n_columns = N_PARAGRAPH, .relationships = paragraph_relationships,
+		{.name = "Chapter",
+		 .table = "chapters",
+		 .columns = chapters,
+		 .n_columns = N_CHAPTER,
+		 .relationships = chapter_relationships,
+		 .n_relationships = 1},
+		{.name = "Paragraph",
+		 .table = "paragraphs",
+		 .columns = paragraphs,
+		 .n_columns = N_PARAGRAPH,
+		 .relationships = paragraph_relationships,
 		 .n_relationships = 1},
 		{.name = "Tag", .table = "tags", .columns = tags, .n_columns = N_TAG},
 	};
@@ -105,7 +139,8 @@ orm_value int_value(orm_type type, int64_t value)
 
 orm_value text_value(const char *value)
 {
-	return value ? (orm_value){.type = ORM_TEXT, .size = (uint32_t)strlen(value), .text = value} : null_value(ORM_TEXT);
+	return value ? (orm_value){.type = ORM_TEXT, .size = (uint32_t)strlen(value), .text = value}
+		     : null_value(ORM_TEXT);
 }
 
 orm_value bytes_value(const void *value, size_t size)
@@ -145,7 +180,8 @@ static orm_batch make_batch(shelf *library, const orm_mapper *mapper, size_t n, 
 
 		vectors[i].cells = orm_arena_memdup(&library->arena, vectors[i].cells, width ? width : vectors[i].size);
 		vectors[i].nulls = vectors[i].nulls ? orm_arena_memdup(&library->arena, vectors[i].nulls, 1) : NULL;
-		vectors[i].ends = vectors[i].ends ? orm_arena_memdup(&library->arena, vectors[i].ends, sizeof(uint32_t)) : NULL;
+		vectors[i].ends =
+			vectors[i].ends ? orm_arena_memdup(&library->arena, vectors[i].ends, sizeof(uint32_t)) : NULL;
 	}
 	orm_batch_builder_fini(&builder);
 	return batch;
@@ -166,7 +202,8 @@ void draft_init(rows_draft *draft, shelf *library)
 
 static const ormd_references *make_reference(shelf *library, const orm_relationship *relationship, uint64_t target)
 {
-	const ormd_references reference = {.relationship = relationship, .targets = keep(library, &target, sizeof target)};
+	const ormd_references reference = {.relationship = relationship,
+					   .targets = keep(library, &target, sizeof target)};
 
 	return keep(library, &reference, sizeof reference);
 }
@@ -174,25 +211,29 @@ static const ormd_references *make_reference(shelf *library, const orm_relations
 void draft_add(rows_draft *draft, const orm_mapper *mapper, uint64_t handle, size_t n, const cell_value *cells)
 {
 	assert_true(draft->n_adds < 32);
-	draft->adds[draft->n_adds++] = (ormd_adds){.values = make_batch(draft->library, mapper, n, cells), .first_handle = handle};
+	draft->adds[draft->n_adds++] =
+		(ormd_adds){.values = make_batch(draft->library, mapper, n, cells), .first_handle = handle};
 }
 
-void draft_add_to(rows_draft *draft, const orm_mapper *mapper, uint64_t handle, size_t n, const cell_value *cells, const orm_relationship *relationship,
-                  uint64_t target)
+void draft_add_to(rows_draft *draft, const orm_mapper *mapper, uint64_t handle, size_t n, const cell_value *cells,
+		  const orm_relationship *relationship, uint64_t target)
 {
 	draft_add(draft, mapper, handle, n, cells);
 	draft->adds[draft->n_adds - 1].references = make_reference(draft->library, relationship, target);
 	draft->adds[draft->n_adds - 1].n_references = 1;
 }
 
-void draft_update(rows_draft *draft, const orm_mapper *mapper, uint64_t handle, uint64_t base, size_t n, const cell_value *cells)
+void draft_update(rows_draft *draft, const orm_mapper *mapper, uint64_t handle, uint64_t base, size_t n,
+		  const cell_value *cells)
 {
 	assert_true(draft->n_updates < 32);
 	draft->updates[draft->n_updates++] = (ormd_updates){.values = make_batch(draft->library, mapper, n, cells),
-	                                                    .handles = keep(draft->library, &handle, sizeof handle), .base = base};
+							    .handles = keep(draft->library, &handle, sizeof handle),
+							    .base = base};
 }
 
-void draft_update_to(rows_draft *draft, const orm_mapper *mapper, uint64_t handle, uint64_t base, const orm_relationship *relationship, uint64_t target)
+void draft_update_to(rows_draft *draft, const orm_mapper *mapper, uint64_t handle, uint64_t base,
+		     const orm_relationship *relationship, uint64_t target)
 {
 	draft_update(draft, mapper, handle, base, 0, NULL);
 	draft->updates[draft->n_updates - 1].references = make_reference(draft->library, relationship, target);
@@ -202,14 +243,20 @@ void draft_update_to(rows_draft *draft, const orm_mapper *mapper, uint64_t handl
 void draft_delete(rows_draft *draft, const orm_mapper *mapper, uint64_t handle, uint64_t base)
 {
 	assert_true(draft->n_deletes < 32);
-	draft->deletes[draft->n_deletes++] =
-		(ormd_deletes){.mapper = mapper, .handles = keep(draft->library, &handle, sizeof handle), .n_handles = 1, .base = base};
+	draft->deletes[draft->n_deletes++] = (ormd_deletes){.mapper = mapper,
+							    .handles = keep(draft->library, &handle, sizeof handle),
+							    .n_handles = 1,
+							    .base = base};
 }
 
 ormd_draft draft_view(const rows_draft *draft)
 {
-	return (ormd_draft){.adds = draft->adds, .n_adds = draft->n_adds, .updates = draft->updates, .n_updates = draft->n_updates,
-	                    .deletes = draft->deletes, .n_deletes = draft->n_deletes};
+	return (ormd_draft){.adds = draft->adds,
+			    .n_adds = draft->n_adds,
+			    .updates = draft->updates,
+			    .n_updates = draft->n_updates,
+			    .deletes = draft->deletes,
+			    .n_deletes = draft->n_deletes};
 }
 
 orm_status draft_publish(rows_draft *draft, uint32_t participant)
@@ -218,8 +265,8 @@ orm_status draft_publish(rows_draft *draft, uint32_t participant)
 	const ormd_draft view = draft_view(draft);
 
 	memset(&library->error, 0, sizeof library->error);
-	return ormd_session_publish(library->session, participant, ormd_session_revision(library->session), &view, &library->arena,
-	                            &library->published, &library->error);
+	return ormd_session_publish(library->session, participant, ormd_session_revision(library->session), &view,
+				    &library->arena, &library->published, &library->error);
 }
 
 static void expect_ok(shelf *library, orm_status status)
@@ -239,7 +286,8 @@ uint64_t add_row(shelf *library, uint32_t participant, const orm_mapper *mapper,
 	return handle;
 }
 
-orm_status update_row(shelf *library, uint32_t participant, const orm_mapper *mapper, uint64_t handle, size_t n, const cell_value *cells)
+orm_status update_row(shelf *library, uint32_t participant, const orm_mapper *mapper, uint64_t handle, size_t n,
+		      const cell_value *cells)
 {
 	rows_draft draft;
 
@@ -265,7 +313,8 @@ void settle_all(shelf *library, uint32_t participant)
 	ormd_unit_settle(library->session, participant);
 }
 
-ormd_object *install_row(shelf *library, const orm_mapper *mapper, bool populate_existing, size_t n, const cell_value *cells)
+ormd_object *install_row(shelf *library, const orm_mapper *mapper, bool populate_existing, size_t n,
+			 const cell_value *cells)
 {
 	ormd_install install = {.session = library->session, .populate_existing = populate_existing};
 	cell_value all[ORM_MAX_COLUMNS];
@@ -347,7 +396,8 @@ static const char *print_row(shelf *library, const ormd_rows *rows, size_t row)
 		orm_vector_cursor_init(&cursor, &rows->values.vectors[i]);
 		for (size_t j = 0; j <= row; j++)
 			orm_vector_cursor_next(&cursor, &value);
-		orm_buffer_printf(&out, "%s%u=%s", i ? " " : "", (unsigned)rows->values.vectors[i].column, print_value(library, &value));
+		orm_buffer_printf(&out, "%s%u=%s", i ? " " : "", (unsigned)rows->values.vectors[i].column,
+				  print_value(library, &value));
 	}
 	printed = orm_arena_strndup(&library->arena, out.data ? out.data : "", out.size);
 	orm_buffer_fini(&out);
@@ -374,7 +424,8 @@ ormd_sync sync_of(shelf *library, uint32_t participant, uint64_t seen)
 {
 	ormd_sync sync;
 
-	expect_ok(library, ormd_session_sync(library->session, participant, seen, &library->arena, &sync, &library->error));
+	expect_ok(library,
+		  ormd_session_sync(library->session, participant, seen, &library->arena, &sync, &library->error));
 	return sync;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A library as models, and drafts written row by row, for the tests of the unit of work. No database: keys count from 1.
- * Failures of the helpers fail the test.
+ * A library as models, and drafts written row by row, for the tests of the unit of work. No database: keys count
+ * from 1. Failures of the helpers fail the test.
  */
 #ifndef ORMD_TESTS_SESSION_UNIT_SUPPORT_H
 #define ORMD_TESTS_SESSION_UNIT_SUPPORT_H
@@ -15,7 +15,17 @@
 #include "session/unit.h"
 
 /* Author: deleting one leaves its books without. */
-enum { AUTHOR_ID, AUTHOR_NAME, AUTHOR_EMAIL, AUTHOR_PHOTO, AUTHOR_SCORE, AUTHOR_BORN, AUTHOR_ACTIVE, AUTHOR_VERSION, N_AUTHOR };
+enum {
+	AUTHOR_ID,
+	AUTHOR_NAME,
+	AUTHOR_EMAIL,
+	AUTHOR_PHOTO,
+	AUTHOR_SCORE,
+	AUTHOR_BORN,
+	AUTHOR_ACTIVE,
+	AUTHOR_VERSION,
+	N_AUTHOR
+};
 /* Book: `rating` and `created` have defaults. */
 enum { BOOK_ID, BOOK_TITLE, BOOK_AUTHOR, BOOK_RATING, BOOK_CREATED, N_BOOK };
 /* Chapter and Paragraph: composite keys that contain the parent's; deleting cascades. */
@@ -25,15 +35,15 @@ enum { PARAGRAPH_BOOK, PARAGRAPH_CHAPTER, PARAGRAPH_NUMBER, PARAGRAPH_TEXT, N_PA
 enum { TAG_CODE, TAG_LABEL, N_TAG };
 
 typedef struct shelf {
-	orm_registry           *registry;
-	const orm_mapper       *author, *book, *chapter, *paragraph, *tag;
+	orm_registry *registry;
+	const orm_mapper *author, *book, *chapter, *paragraph, *tag;
 	const orm_relationship *book_author, *chapter_book, *paragraph_chapter;
-	ormd_session           *session;
-	orm_arena               arena; /* of the test */
-	uint32_t                ann, bob, cid; /* participants; ann only in a private session */
-	uint64_t                counter[8];    /* handles given, by participant */
-	orm_error               error;
-	ormd_published          published;     /* of the latest publish */
+	ormd_session *session;
+	orm_arena arena;        /* of the test */
+	uint32_t ann, bob, cid; /* participants; ann only in a private session */
+	uint64_t counter[8];    /* handles given, by participant */
+	orm_error error;
+	ormd_published published; /* of the latest publish */
 } shelf;
 
 void library_init(shelf *library, const char *name, ormd_on_death on_death, size_t max_memory);
@@ -42,7 +52,7 @@ void library_fini(shelf *library);
 uint64_t library_handle(shelf *library, uint32_t participant);
 
 typedef struct cell_value {
-	uint16_t  column;
+	uint16_t column;
 	orm_value value;
 } cell_value;
 
@@ -51,27 +61,33 @@ orm_value text_value(const char *value);
 orm_value bytes_value(const void *value, size_t size);
 orm_value number_value(double value);
 orm_value null_value(orm_type type);
-#define INT(column_, value_) ((cell_value){column_, int_value(ORM_INT64, value_)})
+#define INT(column_, value_)   ((cell_value){column_, int_value(ORM_INT64, value_)})
 #define INT32(column_, value_) ((cell_value){column_, int_value(ORM_INT32, value_)})
-#define TEXT(column_, value_) ((cell_value){column_, text_value(value_)})
+#define TEXT(column_, value_)  ((cell_value){column_, text_value(value_)})
 
 /* A draft under construction; each row is a batch of its own. */
 typedef struct rows_draft {
-	shelf        *library;
-	ormd_adds     adds[32];
-	ormd_updates  updates[32];
-	ormd_deletes  deletes[32];
-	size_t        n_adds, n_updates, n_deletes;
+	shelf *library;
+	ormd_adds adds[32];
+	ormd_updates updates[32];
+	ormd_deletes deletes[32];
+	size_t n_adds, n_updates, n_deletes;
 } rows_draft;
 
 void draft_init(rows_draft *draft, shelf *library);
 void draft_add(rows_draft *draft, const orm_mapper *mapper, uint64_t handle, size_t n, const cell_value *cells);
-void draft_add_to(rows_draft *draft, const orm_mapper *mapper, uint64_t handle, size_t n, const cell_value *cells, const orm_relationship *relationship,
-                  uint64_t target);
-void draft_update(rows_draft *draft, const orm_mapper *mapper, uint64_t handle, uint64_t base, size_t n, const cell_value *cells);
-void draft_update_to(rows_draft *draft, const orm_mapper *mapper, uint64_t handle, uint64_t base, const orm_relationship *relationship, uint64_t target);
+void draft_add_to(rows_draft *draft, const orm_mapper *mapper, uint64_t handle, size_t n, const cell_value *cells,
+		  const orm_relationship *relationship, uint64_t target);
+void draft_update(rows_draft *draft, const orm_mapper *mapper, uint64_t handle, uint64_t base, size_t n,
+		  const cell_value *cells);
+void draft_update_to(rows_draft *draft, const orm_mapper *mapper, uint64_t handle, uint64_t base,
+		     const orm_relationship *relationship, uint64_t target);
 void draft_delete(rows_draft *draft, const orm_mapper *mapper, uint64_t handle, uint64_t base);
-#define CELLS(...) (sizeof((const cell_value[]){__VA_ARGS__}) / sizeof(cell_value)), (const cell_value[]){__VA_ARGS__}
+#define CELLS(...)                                                                                                     \
+	(sizeof((const cell_value[]){__VA_ARGS__}) / sizeof(cell_value)), (const cell_value[])                         \
+	{                                                                                                              \
+		__VA_ARGS__                                                                                            \
+	}
 ormd_draft draft_view(const rows_draft *draft);
 
 /* Publish as one who has seen everything; the status. */
@@ -79,14 +95,16 @@ orm_status draft_publish(rows_draft *draft, uint32_t participant);
 /* One add, expected to succeed; its handle. */
 uint64_t add_row(shelf *library, uint32_t participant, const orm_mapper *mapper, size_t n, const cell_value *cells);
 /* One update based on all that there is now. */
-orm_status update_row(shelf *library, uint32_t participant, const orm_mapper *mapper, uint64_t handle, size_t n, const cell_value *cells);
+orm_status update_row(shelf *library, uint32_t participant, const orm_mapper *mapper, uint64_t handle, size_t n,
+		      const cell_value *cells);
 orm_status delete_row(shelf *library, uint32_t participant, const orm_mapper *mapper, uint64_t handle);
 
 /* As the commit would, without a database. */
 void settle_all(shelf *library, uint32_t participant);
 
 /* Rows as they come from the database, all columns: cells in column order, missing ones NULL. */
-ormd_object *install_row(shelf *library, const orm_mapper *mapper, bool populate_existing, size_t n, const cell_value *cells);
+ormd_object *install_row(shelf *library, const orm_mapper *mapper, bool populate_existing, size_t n,
+			 const cell_value *cells);
 
 /* A cell of an object, printed: "7", "'a'", "NULL", "unset"; in the library's arena. */
 const char *cell_of(shelf *library, uint64_t handle, uint16_t column);
