@@ -39,10 +39,9 @@ static orm_status status_of_code(rpc_code code)
 		return ORM_ELIMIT;
 	case RPC_FAILED_PRECONDITION:
 		return ORM_ESTATE;
-	case RPC_ABORTED:
-		return ORM_EABORTED;
 	case RPC_UNIMPLEMENTED:
 		return ORM_EUNSUPPORTED;
+	case RPC_ABORTED: /* by the channel: the server was restarted, and the next one knows nothing of the call */
 	case RPC_UNAVAILABLE:
 		return ORM_EUNAVAILABLE;
 	case RPC_DATA_LOSS:
