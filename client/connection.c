@@ -198,6 +198,22 @@ static bool is_address(const char *url)
 	return false;
 }
 
+/* "host" of tls+tcp://host:7420, without the brackets of an IPv6 address; NULL for other addresses. */
+static const char *host_of(const char *url, orm_arena *arena)
+{
+	static const char scheme[] = "tls+tcp://";
+	const char *host = url + strlen(scheme);
+	const char *colon = strrchr(url, ':');
+	size_t len;
+
+	if (strncmp(url, scheme, strlen(scheme)) != 0 || colon <= host)
+		return NULL;
+	len = (size_t)(colon - host);
+	if (*host == '[' && len > 2 && host[len - 1] == ']')
+		return orm_arena_strndup(arena, host + 1, len - 2);
+	return orm_arena_strndup(arena, host, len);
+}
+
 /* Copy what the program told us. False when out of memory. */
 static bool take_options(orm_db *db, const char *url, const orm_connect_options *options)
 {
@@ -212,7 +228,8 @@ static bool take_options(orm_db *db, const char *url, const orm_connect_options 
 	db->server_program = orm_arena_strdup(&db->arena, o->server_program);
 	db->tls.ca_file = orm_arena_strdup(&db->arena, o->tls_ca_file);
 	db->tls.cert_key_file = orm_arena_strdup(&db->arena, o->tls_cert_key_file);
-	db->tls.server_name = orm_arena_strdup(&db->arena, o->tls_server_name);
+	db->tls.server_name = o->tls_server_name ? orm_arena_strdup(&db->arena, o->tls_server_name)
+						 : host_of(db->url ? db->url : "", &db->arena);
 	return db->url && db->program && (!o->server_program || db->server_program) &&
 	       (!o->tls_ca_file || db->tls.ca_file) && (!o->tls_cert_key_file || db->tls.cert_key_file) &&
 	       (!o->tls_server_name || db->tls.server_name);
@@ -232,6 +249,11 @@ static orm_status check_url(orm_db *db, orm_error *error)
 				"'%.200s' is neither a database (sqlite:///shop.db) nor a server's address "
 				"(ipc:///run/ormd/shop.sock, "
 				"tcp://HOST:PORT, tls+tcp://HOST:PORT)",
+				db->url);
+	if (strncmp(db->url, "tls+tcp://", strlen("tls+tcp://")) == 0 && (!db->tls.ca_file || !db->tls.cert_key_file))
+		return orm_fail(error, ORM_EINVAL,
+				"'%.200s': both sides show certificates; set tls_ca_file and tls_cert_key_file in the options of "
+				"orm_connect_with",
 				db->url);
 	return ORM_OK;
 }

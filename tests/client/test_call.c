@@ -301,6 +301,7 @@ static void urls_that_cannot_be_are_refused(void **state)
 		    {"", ORM_EINVAL, "neither a database"},
 		    {"http://host", ORM_EINVAL, "neither a database"},
 		    {"postgresql://host/shop", ORM_EUNSUPPORTED, "'postgresql:' databases"},
+		    {"tls+tcp://localhost:7420", ORM_EINVAL, "set tls_ca_file and tls_cert_key_file"},
 		    {"sqlite:shop.db", ORM_EINVAL, "three slashes"},
 		    {"sqlite:///nowhere/at/all/shop.db", ORM_ENOTFOUND, "nowhere"}};
 
