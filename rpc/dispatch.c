@@ -31,7 +31,7 @@ void rpc_dispatch(rpc_server *server, rpc_slot *slot, rpc_conn *conn, nng_msg *m
 	if (!rpc_frame_decode(&frame, nng_msg_body(message), nng_msg_len(message))) {
 		atomic_fetch_add(&server->n_refused, 1);
 		if (!slot->sink)
-			nng_pipe_close(conn->pipe);
+			rpc_conn_hang_up(conn);
 		nng_msg_free(message);
 		rpc_slot_again(slot);
 		return;

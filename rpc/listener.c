@@ -2,12 +2,12 @@
 /*
  * Addresses, and the canary that keeps local ones alive.
  *
- * nng before 1.6.0 stops accepting on an ipc address for ever when a client connects and is gone at the wrong moment
- * (nng issue 1518), without telling anybody. So a local listener is bound to a hidden name in the same directory and
- * renamed over the public path, and the canary makes a whole call over the public path every second. When that is
- * not answered, a second hidden listener is renamed over: connections that exist are not touched. The rename also
- * means that the public path never shows with wider permissions than asked for, and a symlink there is replaced, not
- * followed. A lock file keeps a second server away from the path.
+ * A local address must stay alive whatever happens to it (nng before 1.6.0 stopped accepting for ever when a client connected
+ * and was gone at the wrong moment, issue 1518; somebody may remove the socket's file). So a local listener is bound to a
+ * hidden name in the same directory and renamed over the public path, and the canary makes a whole call over the public path
+ * every second. When that is not answered, a second hidden listener is renamed over: connections that exist are not
+ * touched. The rename also means that the public path never shows with wider permissions than asked for, and a symlink there
+ * is replaced, not followed. A lock file keeps a second server away from the path.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <syslog.h>
@@ -34,9 +35,7 @@ enum { PROBE_EVERY_MS = 1000, PROBE_AGAIN_MS = 50, PROBE_TIMEOUT_MS = 500, MISSE
 typedef struct rpc_listener {
 	char        *address;
 	const char  *path; /* ipc: inside address; else NULL */
-	nng_listener current;
-	nng_listener *retired; /* deaf ones that still have connections */
-	size_t       n_retired;
+	rpc_acceptor *acceptor; /* ipc */
 	int          lock; /* descriptor of the lock file */
 	unsigned     n_misses;
 } rpc_listener;
@@ -45,15 +44,13 @@ static rpc_code  listen_ipc(rpc_server *server, rpc_listener *listener, rpc_stat
 static rpc_code  listen_tcp(rpc_server *server, rpc_listener *listener, rpc_status *status);
 static rpc_code  lock_path(rpc_listener *listener, rpc_status *status);
 static int       open_lock(const char *name);
-static int       bind_hidden(rpc_server *server, const char *path, nng_listener *bound);
+static int       bind_hidden(rpc_server *server, const char *path, rpc_acceptor **acceptor);
 static rpc_code  refuse(rpc_status *status, rpc_code code, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 static bool      is_loopback(const char *host);
 static void     *canary(void *arg);
 static void      check(rpc_server *server, rpc_listener *listener);
 static bool      probe(const rpc_listener *listener, bool *known);
-static void      retire(rpc_server *server, rpc_listener *listener);
-static unsigned  n_connections(rpc_server *server, nng_listener listener);
 
 rpc_code rpc_server_listen(rpc_server *server, const char *address, rpc_status *status)
 {
@@ -123,7 +120,6 @@ void rpc_listeners_end(rpc_server *server)
 			unlink(name);
 			close(listener->lock);
 		}
-		free(listener->retired);
 		free(listener->address);
 	}
 	free(server->listeners);
@@ -142,12 +138,12 @@ static rpc_code listen_ipc(rpc_server *server, rpc_listener *listener, rpc_statu
 	rpc_code code = lock_path(listener, status);
 	if (code != RPC_OK)
 		return code;
-	int result = bind_hidden(server, listener->path, &listener->current);
+	int result = bind_hidden(server, listener->path, &listener->acceptor);
 	if (result != 0) {
 		char name[128];
 		snprintf(name, sizeof name, "%s.lock", listener->path);
 		unlink(name);
-		return refuse(status, RPC_UNAVAILABLE, "cannot listen on %s: %s", listener->address, nng_strerror(result));
+		return refuse(status, RPC_UNAVAILABLE, "cannot listen on %s: %s", listener->address, strerror(result));
 	}
 	return RPC_OK;
 }
@@ -163,8 +159,9 @@ static rpc_code listen_tcp(rpc_server *server, rpc_listener *listener, rpc_statu
 		return refuse(status, RPC_PERMISSION_DENIED,
 		              "%s: without TLS only this machine may be served (127.0.0.1, [::1]); use tls+tcp://",
 		              listener->address);
+	nng_listener    bound;
 	nng_tls_config *config = NULL;
-	int             result = nng_listener_create(&listener->current, server->socket, listener->address);
+	int             result = nng_listener_create(&bound, server->socket, listener->address);
 	if (result == 0 && tls) {
 		result = nng_tls_config_alloc(&config, NNG_TLS_MODE_SERVER);
 		if (result == 0)
@@ -174,22 +171,22 @@ static rpc_code listen_tcp(rpc_server *server, rpc_listener *listener, rpc_statu
 		if (result == 0)
 			result = nng_tls_config_cert_key_file(config, server->tls_cert, NULL);
 		if (result == 0)
-			result = nng_listener_set_ptr(listener->current, NNG_OPT_TLS_CONFIG, config);
+			result = nng_listener_set_ptr(bound, NNG_OPT_TLS_CONFIG, config);
 		if (config)
 			nng_tls_config_free(config); /* the listener holds it */
 	}
 	if (result == 0)
-		nng_listener_set_bool(listener->current, NNG_OPT_TCP_KEEPALIVE, true);
+		nng_listener_set_bool(bound, NNG_OPT_TCP_KEEPALIVE, true);
 	if (result == 0)
-		result = nng_listener_start(listener->current, 0);
+		result = nng_listener_start(bound, 0);
 	if (result != 0) {
-		nng_listener_close(listener->current);
+		nng_listener_close(bound);
 		return refuse(status, result == NNG_EADDRINUSE ? RPC_ALREADY_EXISTS : RPC_UNAVAILABLE,
 		              "cannot listen on %s: %s", listener->address, nng_strerror(result));
 	}
 	char *colon = strrchr(listener->address, ':');
 	int   port;
-	if (strcmp(colon, ":0") == 0 && nng_listener_get_int(listener->current, NNG_OPT_TCP_BOUND_PORT, &port) == 0) {
+	if (strcmp(colon, ":0") == 0 && nng_listener_get_int(bound, NNG_OPT_TCP_BOUND_PORT, &port) == 0) {
 		char *address;
 		if (asprintf(&address, "%.*s:%d", (int)(colon - listener->address), listener->address, port) < 0)
 			return refuse(status, RPC_RESOURCE_EXHAUSTED, "out of memory");
@@ -245,36 +242,38 @@ static int open_lock(const char *name)
 	}
 }
 
-/* nng's error, or 0. */
-static int bind_hidden(rpc_server *server, const char *path, nng_listener *bound)
+/* An errno, or 0. */
+static int bind_hidden(rpc_server *server, const char *path, rpc_acceptor **acceptor)
 {
 	static atomic_uint n;
-	char               address[sizeof(((struct sockaddr_un *)0)->sun_path) + 8];
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	const char        *slash = strrchr(path, '/');
 	int                folder = slash ? (int)(slash - path) + 1 : 0;
-	nng_listener       listener;
-	int size = snprintf(address, sizeof address, "ipc://%.*s.%s.%ld.%u", folder, path, path + folder, (long)getpid(),
-	                    atomic_fetch_add(&n, 1));
-	if (size < 0 || (size_t)size - 6 >= sizeof(((struct sockaddr_un *)0)->sun_path))
-		return NNG_EADDRINVAL;
-	const char *hidden = address + 6;
-	unlink(hidden);
-	int result = nng_listener_create(&listener, server->socket, address);
-	if (result != 0)
-		return result;
-	int mode = server->options.ipc_mode ? (int)server->options.ipc_mode : 0600;
-	result = nng_listener_set_int(listener, NNG_OPT_IPC_PERMISSIONS, mode);
-	if (result == 0)
-		result = nng_listener_start(listener, 0);
-	if (result == 0 && rename(hidden, path) != 0)
-		result = errno == EACCES || errno == EPERM ? NNG_EPERM : NNG_EADDRINVAL;
-	if (result != 0) {
-		nng_listener_close(listener);
-		unlink(hidden);
-		return result;
+	int size = snprintf(address.sun_path, sizeof address.sun_path, "%.*s.%s.%ld.%u", folder, path, path + folder,
+	                    (long)getpid(), atomic_fetch_add(&n, 1));
+	if (size < 0 || (size_t)size >= sizeof address.sun_path)
+		return ENAMETOOLONG;
+	unlink(address.sun_path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return errno;
+	mode_t mode = server->options.ipc_mode ? (mode_t)server->options.ipc_mode : 0600;
+	/* Nobody can connect before it listens, with the mode it is to have. */
+	*acceptor = NULL;
+	if (bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && chmod(address.sun_path, mode) == 0)
+		*acceptor = rpc_lines_listen(server, fd);
+	int why = errno;
+	if (!*acceptor) {
+		close(fd);
+	} else if (rename(address.sun_path, path) == 0) {
+		return 0;
+	} else {
+		why = errno;
+		rpc_lines_retire(server, *acceptor);
+		*acceptor = NULL;
 	}
-	*bound = listener;
-	return 0;
+	unlink(address.sun_path);
+	return why ? why : ENOMEM;
 }
 
 static rpc_code refuse(rpc_status *status, rpc_code code, const char *format, ...)
@@ -328,27 +327,21 @@ static void *canary(void *arg)
 static void check(rpc_server *server, rpc_listener *listener)
 {
 	bool known;
-	retire(server, listener);
 	if (probe(listener, &known) || !known) {
 		listener->n_misses = 0;
 		return;
 	}
 	if (++listener->n_misses < MISSES)
 		return;
-	nng_listener fresh;
-	int          result = NNG_ENOMEM;
-	nng_listener *retired = realloc(listener->retired, (listener->n_retired + 1) * sizeof *retired);
-	if (retired) {
-		listener->retired = retired;
-		result = bind_hidden(server, listener->path, &fresh);
-	}
-	if (result != 0) {
+	rpc_acceptor *fresh;
+	int           why = bind_hidden(server, listener->path, &fresh);
+	if (why != 0) {
 		rpc_server_log(server, LOG_ERR, "%s does not answer and cannot be listened on again: %s", listener->address,
-		               nng_strerror(result));
+		               strerror(why));
 		return;
 	}
-	listener->retired[listener->n_retired++] = listener->current;
-	listener->current = fresh;
+	rpc_lines_retire(server, listener->acceptor); /* who waits in its queue connects anew */
+	listener->acceptor = fresh;
 	listener->n_misses = 0;
 	atomic_fetch_add(&server->n_relistened, 1);
 	rpc_server_log(server, LOG_WARNING, "%s did not answer: listening on it again", listener->address);
@@ -382,27 +375,4 @@ static bool probe(const rpc_listener *listener, bool *known)
 	free(reply);
 	transport->ops->close(transport, false);
 	return ok;
-}
-
-/* Close deaf listeners once their last connection has ended: who waits in their queues then connects anew. */
-static void retire(rpc_server *server, rpc_listener *listener)
-{
-	for (size_t i = listener->n_retired; i-- > 0;) {
-		if (n_connections(server, listener->retired[i]) > 0)
-			continue;
-		nng_listener_close(listener->retired[i]);
-		listener->retired[i] = listener->retired[--listener->n_retired];
-	}
-}
-
-static unsigned n_connections(rpc_server *server, nng_listener listener)
-{
-	unsigned  n = 0;
-	size_t    cursor = 0;
-	rpc_conn *conn;
-	pthread_mutex_lock(&server->peers.lock);
-	while ((conn = orm_map_next(&server->peers.conns, &cursor)))
-		n += conn->listener == nng_listener_id(listener);
-	pthread_mutex_unlock(&server->peers.lock);
-	return n;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who is connected: the table of pipes, the memory of clients, and the thread that tells the watcher.
+ * Who is connected: the table of connections, the memory of clients, and the thread that tells the watcher.
  *
  * nng calls back with its socket's lock held when a pipe comes or goes, so those callbacks only note it; the watcher
  * thread does the rest. For local peers it also watches the process (pidfd): its end is death, while a closed
@@ -95,13 +95,74 @@ void rpc_peers_end(rpc_server *server)
 
 rpc_conn *rpc_peers_conn(rpc_server *server, nng_pipe pipe)
 {
-	uint32_t id = (uint32_t)nng_pipe_id(pipe);
+	uint64_t id = (uint32_t)nng_pipe_id(pipe);
 	pthread_mutex_lock(&server->peers.lock);
 	rpc_conn *conn = orm_map_get(&server->peers.conns, orm_hash_u64(id), is_conn, &id);
 	if (conn)
 		atomic_fetch_add(&conn->refs, 1);
 	pthread_mutex_unlock(&server->peers.lock);
 	return conn;
+}
+
+bool rpc_peers_add(rpc_server *server, rpc_conn *conn)
+{
+	rpc_peers *peers = &server->peers;
+	uint64_t   id = conn->peer.connection;
+	if (conn->peer.pid > 0)
+		conn->pidfd = (int)syscall(SYS_pidfd_open, (pid_t)conn->peer.pid, 0U);
+	pthread_mutex_lock(&peers->lock);
+	bool ok = !peers->ending && peers->conns.len < server->limits.max_clients &&
+	          orm_map_put(&peers->conns, orm_hash_u64(id), conn);
+	if (ok) {
+		atomic_fetch_add(&conn->refs, 1);
+		atomic_fetch_add(&server->n_conns, 1);
+		if (conn->pidfd >= 0)
+			post(server, conn, RPC_EVENT_WATCH);
+	}
+	pthread_mutex_unlock(&peers->lock);
+	return ok;
+}
+
+void rpc_peers_remove(rpc_server *server, rpc_conn *conn)
+{
+	rpc_peers *peers = &server->peers;
+	pthread_mutex_lock(&peers->lock);
+	int64_t now = orm_clock_us();
+	bool    there = orm_map_remove(&peers->conns, orm_hash_u64(conn->peer.connection), conn);
+	if (there) {
+		atomic_store(&conn->closed_at, now);
+		rpc_client *client = atomic_load(&conn->client);
+		if (client) {
+			client->n_conns--;
+			client->last_used = now;
+		}
+		post(server, conn, RPC_EVENT_CLOSED);
+	}
+	pthread_mutex_unlock(&peers->lock);
+	if (!there)
+		return;
+	atomic_fetch_sub(&server->n_conns, 1);
+	rpc_conn_unref(conn); /* the table's */
+}
+
+rpc_conn *rpc_conn_new(rpc_server *server)
+{
+	rpc_conn *conn = calloc(1, sizeof *conn);
+	if (!conn)
+		return NULL;
+	atomic_init(&conn->refs, 1);
+	conn->server = server;
+	conn->pidfd = -1;
+	conn->peer.pid = conn->peer.uid = -1;
+	return conn;
+}
+
+void rpc_conn_hang_up(rpc_conn *conn)
+{
+	if (conn->line)
+		rpc_line_hang_up(conn->line);
+	else
+		nng_pipe_close(conn->pipe);
 }
 
 rpc_client *rpc_peers_bind(rpc_server *server, rpc_conn *conn, const uint8_t *id, rpc_code *code)
@@ -206,6 +267,7 @@ void rpc_conn_unref(rpc_conn *conn)
 	rpc_client_unref(atomic_load(&conn->client));
 	if (conn->pidfd >= 0)
 		close(conn->pidfd);
+	rpc_line_free(conn->line);
 	free(conn);
 }
 
@@ -240,70 +302,27 @@ void rpc_client_unref(rpc_client *client)
 static void pipe_added(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
 	rpc_server *server = arg;
-	rpc_peers  *peers = &server->peers;
 	(void)event;
-	rpc_conn *conn = calloc(1, sizeof *conn);
+	rpc_conn *conn = rpc_conn_new(server);
 	if (!conn) {
 		nng_pipe_close(pipe);
 		return;
 	}
-	atomic_init(&conn->refs, 1);
 	conn->pipe = pipe;
-	conn->listener = nng_listener_id(nng_pipe_listener(pipe));
-	conn->pidfd = -1;
 	conn->peer.connection = (uint64_t)(uint32_t)nng_pipe_id(pipe);
-	conn->peer.pid = conn->peer.uid = -1;
-	uint64_t id;
-	if (nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_PID, &id) == 0) {
-		conn->peer.local = true;
-		conn->peer.pid = (int64_t)id;
-		if (nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_UID, &id) == 0)
-			conn->peer.uid = (int64_t)id;
-		if (conn->peer.pid > 0)
-			conn->pidfd = (int)syscall(SYS_pidfd_open, (pid_t)conn->peer.pid, 0U);
-	}
-	uint32_t pipe_id = (uint32_t)conn->peer.connection;
-	pthread_mutex_lock(&peers->lock);
-	bool ok = !peers->ending && peers->conns.len < server->limits.max_clients &&
-	          orm_map_put(&peers->conns, orm_hash_u64(pipe_id), conn);
-	pthread_mutex_unlock(&peers->lock);
-	if (!ok) {
-		rpc_conn_unref(conn);
+	if (!rpc_peers_add(server, conn))
 		nng_pipe_close(pipe);
-		return;
-	}
-	atomic_fetch_add(&server->n_conns, 1);
-	if (conn->pidfd >= 0) {
-		pthread_mutex_lock(&peers->lock);
-		post(server, conn, RPC_EVENT_WATCH);
-		pthread_mutex_unlock(&peers->lock);
-	}
+	rpc_conn_unref(conn); /* the table has its own reference */
 }
 
 static void pipe_removed(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
 	rpc_server *server = arg;
-	rpc_peers  *peers = &server->peers;
-	uint32_t    id = (uint32_t)nng_pipe_id(pipe);
 	(void)event;
-	pthread_mutex_lock(&peers->lock);
-	rpc_conn *conn = orm_map_get(&peers->conns, orm_hash_u64(id), is_conn, &id);
-	if (conn) {
-		int64_t now = orm_clock_us();
-		orm_map_remove(&peers->conns, orm_hash_u64(id), conn);
-		atomic_store(&conn->closed_at, now);
-		rpc_client *client = atomic_load(&conn->client);
-		if (client) {
-			client->n_conns--;
-			client->last_used = now;
-		}
-		post(server, conn, RPC_EVENT_CLOSED);
-	}
-	pthread_mutex_unlock(&peers->lock);
-	if (!conn)
-		return;
-	atomic_fetch_sub(&server->n_conns, 1);
-	rpc_conn_unref(conn); /* the table's */
+	rpc_conn *conn = rpc_peers_conn(server, pipe);
+	if (conn)
+		rpc_peers_remove(server, conn);
+	rpc_conn_unref(conn);
 }
 
 /* Hand an event to the watcher thread. Called with the lock held. Out of memory the event is lost, not the server. */
@@ -472,7 +491,7 @@ static void process_ended(rpc_server *server, rpc_conn *conn)
 		pthread_mutex_unlock(&server->peers.lock);
 	}
 	if (!conn->told_closed) {
-		nng_pipe_close(conn->pipe); /* `disconnected` follows from that */
+		rpc_conn_hang_up(conn); /* `disconnected` follows from that */
 	} else if (conn->announced && !conn->told_gone && watcher->exited) {
 		conn->told_gone = true;
 		watcher->exited(&conn->peer, watcher->context);
@@ -537,7 +556,7 @@ static bool may_forget(const rpc_client *client)
 static bool is_conn(const void *value, const void *key)
 {
 	const rpc_conn *conn = value;
-	return (uint32_t)conn->peer.connection == *(const uint32_t *)key;
+	return conn->peer.connection == *(const uint64_t *)key;
 }
 
 static bool is_client(const void *value, const void *key)

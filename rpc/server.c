@@ -49,6 +49,7 @@ rpc_server *rpc_server_new(const rpc_server_options *options, rpc_status *status
 	server->limits = options->limits;
 	server->socket = (nng_socket)NNG_SOCKET_INITIALIZER;
 	server->peers.event_fd = server->peers.epoll_fd = -1;
+	server->lines.event_fd = server->lines.epoll_fd = -1;
 	init_locks(server);
 	orm_map_init(&server->methods);
 	bool ok = true;
@@ -67,6 +68,7 @@ rpc_server *rpc_server_new(const rpc_server_options *options, rpc_status *status
 	ok = ok && nng_rep0_open(&server->socket) == 0;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	ok = ok && nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ, server->limits.max_message + 64) == 0;
+	ok = rpc_lines_init(server) && ok;
 	ok = rpc_peers_init(server) && ok;
 	if (!ok) {
 		set_status(status, RPC_RESOURCE_EXHAUSTED, "out of memory or descriptors");
@@ -119,7 +121,7 @@ rpc_code rpc_server_start(rpc_server *server, rpc_status *status)
 	bool   ok = rpc_workers_start(&server->workers, n_workers) && rpc_peers_start(server);
 	if (ok)
 		ok = server->housekeeper_runs = pthread_create(&server->housekeeper, NULL, keep_house, server) == 0;
-	ok = ok && rpc_slots_start(server) && rpc_listeners_start(server);
+	ok = ok && rpc_slots_start(server) && rpc_lines_start(server) && rpc_listeners_start(server);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	server->started = true;
 	if (!ok) {
@@ -154,6 +156,7 @@ void rpc_server_free(rpc_server *server)
 	rpc_listeners_end(server);
 	if (server->socket.id)
 		nng_close(server->socket); /* nothing comes in any more */
+	rpc_lines_end(server);
 	while (atomic_load(&server->in_flight) > 0)
 		wait_a_little(server);
 	if (server->housekeeper_runs) {
@@ -168,6 +171,7 @@ void rpc_server_free(rpc_server *server)
 	rpc_slots_close(server);
 	rpc_peers_end(server);
 	rpc_call_free_all(server);
+	rpc_lines_fini(server);
 	for (rpc_service_entry *service = server->services, *next; service; service = next) {
 		next = service->next;
 		for (size_t i = 0; i < service->n_methods; i++)
@@ -340,6 +344,8 @@ static size_t sensible_workers(void)
 static bool replies_taken(rpc_server *server)
 {
 	nng_stat *root;
+	if (!rpc_lines_have_written(server))
+		return false;
 	if (nng_stats_get(&root) != 0)
 		return true;
 	bool taken = true;

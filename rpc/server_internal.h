@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The server's inside, shared by server.c (life), dispatch.c (a frame becomes a call), call.c (a call ends),
- * stream.c (pulled answers), slot.c (nng contexts), peers.c (pipes and clients), workers.c and listener.c.
+ * stream.c (pulled answers), slot.c (requests and where their answers go), line.c (local connections), peers.c (connections
+ * and clients), workers.c and listener.c.
  *
- * Threads: nng's (slots' callbacks: dispatch, inline handlers), the workers (handlers), the watcher (events of
+ * Threads: the lines' one and nng's (dispatch, inline handlers), the workers (handlers), the watcher (events of
  * peers; pidfds), the housekeeper (deadlines, leases), the reply waiter (slow readers), the canary (listener.c).
  *
  * Locks, in the order in which they may be taken: timed_lock, peers_lock, a client's lock; the others are leaves. No
- * lock is held while calling out (handlers, interceptors, watcher) or into nng's send.
+ * lock is held while calling out (handlers, interceptors, watcher) or sending; but a line's own, over its socket's non-blocking write.
  */
 #ifndef RPC_SERVER_INTERNAL_H
 #define RPC_SERVER_INTERNAL_H
@@ -36,6 +37,8 @@ typedef struct rpc_slot   rpc_slot;
 typedef struct rpc_conn   rpc_conn;
 typedef struct rpc_client rpc_client;
 typedef struct rpc_live_stream rpc_live_stream;
+typedef struct rpc_line     rpc_line;
+typedef struct rpc_acceptor rpc_acceptor;
 
 /* Work in the queue; lives inside what it is about. */
 typedef struct rpc_work {
@@ -58,7 +61,7 @@ void rpc_workers_put(rpc_workers *workers, rpc_work *work); /* never fails; at t
 bool rpc_workers_is_one(const rpc_workers *workers);        /* is this thread one of them? */
 void rpc_workers_end(rpc_workers *workers);                 /* runs what is queued, then joins */
 
-/* An nng context: receives a request, and later carries its answer. */
+/* A request that waits for its answer. For nng's connections it is a context, used again and again; for lines it lives as long as the request. */
 struct rpc_slot {
 	rpc_server *server;
 	nng_ctx     ctx;
@@ -67,6 +70,7 @@ struct rpc_slot {
 	bool        counted; /* in conn->in_flight */
 	size_t      queued;  /* in conn->queued */
 	rpc_frame   asked; /* the request's header, for the reply's */
+	uint32_t    tag;   /* a line's request's */
 	rpc_slot   *next;  /* all slots */
 	rpc_slot   *next_sending;
 	void      (*sink)(const uint8_t *reply, size_t size, void *context); /* instead of nng, for the fuzzers */
@@ -86,12 +90,14 @@ void     rpc_slot_send_bytes(rpc_slot *slot, const uint8_t *bytes, size_t size);
 void     rpc_slot_refuse(rpc_slot *slot, rpc_code code, unsigned flags, const char *format, ...)
         __attribute__((format(printf, 4, 5)));
 void     rpc_slot_again(rpc_slot *slot); /* no answer; receive the next request */
+void     rpc_slot_receive_line(rpc_server *server, rpc_conn *conn, uint32_t tag, nng_msg *message); /* takes the message */
 
-/* A connection (an nng pipe). */
+/* A connection: a line or an nng pipe. */
 struct rpc_conn {
 	atomic_uint          refs;
+	rpc_server          *server;
+	rpc_line            *line;      /* owned; NULL: */
 	nng_pipe             pipe;
-	int                  listener;
 	rpc_peer             peer;      /* client_id is set with `client` */
 	int                  pidfd;     /* -1: none */
 	_Atomic(rpc_client *) client;   /* set once, by the first frame with a client id; a reference */
@@ -139,6 +145,10 @@ bool        rpc_peers_init(rpc_server *server);
 bool        rpc_peers_start(rpc_server *server);
 void        rpc_peers_end(rpc_server *server);
 rpc_conn   *rpc_peers_conn(rpc_server *server, nng_pipe pipe); /* a reference; NULL: closed already */
+bool        rpc_peers_add(rpc_server *server, rpc_conn *conn);  /* a connection has come; false: no room. Its `peer` is filled in */
+void        rpc_peers_remove(rpc_server *server, rpc_conn *conn); /* and has gone */
+rpc_conn   *rpc_conn_new(rpc_server *server); /* one reference; NULL: out of memory */
+void        rpc_conn_hang_up(rpc_conn *conn);
 rpc_client *rpc_peers_bind(rpc_server *server, rpc_conn *conn, const uint8_t *id, rpc_code *code); /* borrowed from conn */
 void        rpc_peers_sweep(rpc_server *server, int64_t now); /* forget clients; leases of streams and held calls */
 void        rpc_peers_close_streams(rpc_server *server); /* when nothing comes in any more */
@@ -147,6 +157,34 @@ bool        rpc_conn_full(const rpc_conn *conn, const rpc_limits *limits); /* ta
 bool        rpc_conn_gone(const rpc_conn *conn, int64_t now, int64_t grace_ms);
 void        rpc_client_ref(rpc_client *client);
 void        rpc_client_unref(rpc_client *client);
+
+/* line.c: local connections. Members are the thread's own unless said otherwise. */
+typedef struct rpc_lines {
+	int             epoll_fd, event_fd;
+	pthread_t       thread;
+	bool            running;
+	atomic_bool     ending;
+	atomic_uint     n_waiting;   /* lines whose sockets have not taken all replies yet */
+	pthread_mutex_t lock;        /* for: */
+	rpc_acceptor   *acceptors;
+	rpc_line       *first;       /* all */
+	unsigned        n_ungreeted;
+	uint64_t        n_opened;
+	int64_t         accept_at;   /* no descriptors are left: try again then. 0: all is well */
+	int64_t         looked_at;
+	uint8_t        *buffer;
+} rpc_lines;
+
+bool          rpc_lines_init(rpc_server *server);
+bool          rpc_lines_start(rpc_server *server);
+void          rpc_lines_end(rpc_server *server);  /* nothing comes in any more; connections are closed */
+void          rpc_lines_fini(rpc_server *server); /* when nobody sends any more */
+rpc_acceptor *rpc_lines_listen(rpc_server *server, int fd); /* a bound socket, taken over; NULL, and not taken: it failed */
+void          rpc_lines_retire(rpc_server *server, rpc_acceptor *acceptor); /* its connections live on */
+bool          rpc_lines_have_written(const rpc_server *server); /* the kernel has all replies */
+void          rpc_line_send(rpc_conn *conn, uint32_t tag, nng_msg *message); /* takes the message; never blocks */
+void          rpc_line_hang_up(rpc_line *line);
+void          rpc_line_free(rpc_line *line); /* NULL allowed */
 
 typedef struct rpc_service_entry rpc_service_entry;
 
@@ -247,6 +285,7 @@ struct rpc_server {
 	atomic_ullong       n_streams;  /* not finished */
 
 	rpc_peers           peers;
+	rpc_lines           lines;
 	rpc_workers         workers;
 	atomic_ullong       n_calls, n_failed, n_replayed, n_refused, n_conns, bytes_in, bytes_out, n_relistened;
 };

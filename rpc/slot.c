@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Slots: nng contexts that receive requests and carry answers back.
+ * Slots: requests that wait for their answers.
  *
+ * For local connections (line.c) a slot is made for each request. The rest is about nng's contexts, which receive requests and
+ * carry answers back.
  * A slot whose request is being worked on waits without a thread; new ones are opened so that some are always
  * receiving. Sending hands the reply to the pipe, which nearly always is at once; when the pipe is still busy with
  * an earlier reply, the reply waiter watches it, and a client that does not read is hung up on.
@@ -158,8 +160,20 @@ void rpc_slot_send(rpc_slot *slot, nng_msg *reply)
 		release(slot);
 		return;
 	}
+	if (slot->conn->line) {
+		stop_counting(slot); /* before the client can see the reply and send the next request */
+		if (reply) {
+			atomic_fetch_add_explicit(&server->bytes_out, nng_msg_len(reply), memory_order_relaxed);
+			rpc_line_send(slot->conn, slot->tag, reply);
+		} else {
+			rpc_conn_hang_up(slot->conn);
+		}
+		release(slot);
+		free(slot);
+		return;
+	}
 	if (!reply) {
-		nng_pipe_close(slot->conn->pipe);
+		rpc_conn_hang_up(slot->conn);
 		release(slot);
 		receive(slot);
 		return;
@@ -213,9 +227,30 @@ void rpc_slot_refuse(rpc_slot *slot, rpc_code code, unsigned flags, const char *
 
 void rpc_slot_again(rpc_slot *slot)
 {
+	bool line = slot->conn->line;
 	release(slot);
-	if (!slot->sink)
+	if (line)
+		free(slot);
+	else if (!slot->sink)
 		receive(slot);
+}
+
+void rpc_slot_receive_line(rpc_server *server, rpc_conn *conn, uint32_t tag, nng_msg *message)
+{
+	rpc_slot *slot = calloc(1, sizeof *slot);
+	if (!slot) {
+		rpc_conn_hang_up(conn);
+		nng_msg_free(message);
+		return;
+	}
+	slot->server = server;
+	slot->tag = tag;
+	slot->conn = conn;
+	slot->counted = true;
+	atomic_fetch_add(&conn->refs, 1);
+	atomic_fetch_add(&conn->in_flight, 1);
+	atomic_fetch_add_explicit(&server->bytes_in, nng_msg_len(message), memory_order_relaxed);
+	rpc_dispatch(server, slot, conn, message);
 }
 
 static void receive(rpc_slot *slot)
@@ -282,7 +317,7 @@ static void sent(rpc_slot *slot)
 	}
 	if (result == NNG_ETIMEDOUT) {
 		rpc_server_log(slot->server, LOG_NOTICE, "a client does not read its replies: connection closed");
-		nng_pipe_close(slot->conn->pipe);
+		rpc_conn_hang_up(slot->conn);
 	}
 	release(slot);
 	if (result != NNG_ECLOSED)
