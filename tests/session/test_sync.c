@@ -288,7 +288,7 @@ typedef struct world {
 	uint64_t revision;
 	model_client clients[N_CLIENTS];
 	uint64_t random;
-	size_t n_published, n_conflicts, n_rollbacks, n_commits, n_joins;
+	size_t n_published, n_conflicts, n_rollbacks, n_commits, n_joins, n_undone;
 } world;
 
 static world *w;
@@ -705,6 +705,7 @@ static void publish(model_client *client)
 	const size_t n_edits = make_edits(client, edits);
 	const size_t n_added = w->n_objects + 3 < MAX_OBJECTS ? roll(3) : 0;
 	const bool conflict = expect_conflict(client, edits, n_edits);
+	const bool doomed = roll(6) == 0;
 	rows_draft draft;
 	ormd_draft view;
 	orm_status status;
@@ -716,11 +717,19 @@ static void publish(model_client *client)
 		draft_edit(&draft, &edits[i]);
 	for (size_t i = 0; i < n_added; i++)
 		add_object(&draft, client, &added[i]);
+	if (doomed) /* everything else is applied when this is found */
+		draft_add(&draft, lib.tag, (uint64_t)client->number << ORMD_HANDLE_SHIFT | ++client->counter,
+			  CELLS(TEXT(TAG_CODE, "taken")));
 	view = draft_view(&draft);
 	status = ormd_session_publish(lib.session, client->number, client->seen, &view, &lib.arena, &lib.published,
 				      &lib.error);
 	if (client->aborted) {
 		assert_int_equal(status, ORM_EABORTED);
+		return;
+	}
+	if (doomed && !conflict) {
+		w->n_undone++;
+		assert_int_equal(status, ORM_EEXIST);
 		return;
 	}
 	if (conflict) {
@@ -790,6 +799,7 @@ static void play(uint64_t seed, int rounds)
 	ormd_session_leave(lib.session, lib.bob, false, NULL);
 	ormd_session_leave(lib.session, lib.cid, false, NULL);
 	w->clients[0].number = lib.ann;
+	install_row(&lib, lib.tag, false, CELLS(TEXT(TAG_CODE, "taken")));
 	w->revision = ormd_session_revision(lib.session);
 	for (int round = 0; round < rounds; round++) {
 		act(&w->clients[roll(N_CLIENTS)]);
@@ -803,7 +813,8 @@ static void play(uint64_t seed, int rounds)
 	}
 	assert_true(w->n_published > 0);
 	if (rounds >= 1000) /* it has tried everything */
-		assert_true(w->n_conflicts > 0 && w->n_rollbacks > 0 && w->n_commits > 0 && w->n_joins > 0);
+		assert_true(w->n_conflicts > 0 && w->n_rollbacks > 0 && w->n_commits > 0 && w->n_joins > 0 &&
+			    w->n_undone > 0);
 	free(w);
 	check_consistency(&lib);
 	library_fini(&lib);
