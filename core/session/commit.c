@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "session/commit_row.h"
 #include "session/flush.h"
+#include "session/flush_fail.h"
 
 /* ---- committing --------------------------------------------------------------------------------------------- */
 
@@ -77,6 +78,8 @@ static void end_commit(orm_status status, const orm_error *error, void *context)
 		copy = *error; /* the job's own, which goes now */
 	if (status == ORM_OK)
 		settle_unit(commit);
+	else
+		ormd_fail_name_model(commit->session->registry, &copy);
 	ormd_flush_fini(&commit->flush);
 	free(commit);
 	finished(status, &copy, finished_context);

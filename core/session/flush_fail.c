@@ -49,6 +49,28 @@ static const char *without_place(const orm_error *error)
 	return strncmp(message + len, ": ", 2) == 0 ? message + len + 2 : message;
 }
 
+static const orm_mapper *find_by_table(const orm_registry *registry, const char *table)
+{
+	for (uint16_t i = 0; i < registry->n_mappers; i++) {
+		if (strcmp(registry->mappers[i].table, table) == 0)
+			return &registry->mappers[i];
+	}
+	return NULL;
+}
+
+orm_status ormd_fail_name_model(const orm_registry *registry, orm_error *error)
+{
+	const orm_mapper *mapper = error && error->model[0] ? find_by_table(registry, error->model) : NULL;
+	orm_error said;
+
+	if (!mapper)
+		return error ? error->code : ORM_EINTERNAL;
+	said = *error;
+	if (without_place(&said) != said.message)
+		orm_fail(error, said.code, "%s%s%s: %s", mapper->name, said.column[0] ? "." : "", said.column, without_place(&said));
+	return orm_error_at(error, mapper->name, said.column, said.key);
+}
+
 orm_status ormd_flush_fail_row(const ormd_session *session, const ormd_object *object, orm_error *error)
 {
 	const orm_mapper *mapper = ormd_object_mapper(session, object);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "model/fail.h"
+#include "session/flush_fail.h"
 #include "session/plan.h"
 #include "session/select_by.h"
 
@@ -202,7 +203,7 @@ orm_status ormd_session_get(ormd_session *session, uint32_t participant, const o
 	if (g.n_missing > 0) {
 		status = read_missing(&g, deadline_us);
 		if (status != ORM_OK)
-			return status;
+			return ormd_fail_name_model(session->registry, g.error);
 		g.missing = NULL;
 		look_in_memory(&g);
 	}

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "session/flush_fail.h"
 #include "sql/compile.h"
 
 /* ---- opening ------------------------------------------------------------------------------------------------ */
@@ -392,13 +393,16 @@ static orm_status next_rows(ormd_query *query, size_t max_size, ormd_piece *piec
 orm_status ormd_query_next(ormd_query *query, size_t max_size, ormd_piece *piece, orm_error *error)
 {
 	orm_error ignored;
+	orm_status status;
 
 	recycle_delivered(query);
 	if (!error)
 		error = &ignored;
 	if (query->result != ORMD_ROWS)
-		return next_count(query, piece, error);
-	return next_rows(query, max_size ? max_size : 1, piece, error);
+		status = next_count(query, piece, error);
+	else
+		status = next_rows(query, max_size ? max_size : 1, piece, error);
+	return status == ORM_OK ? ORM_OK : ormd_fail_name_model(query->session->registry, error);
 }
 
 void ormd_query_interrupt(ormd_query *query)

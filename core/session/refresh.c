@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "session/flush_fail.h"
 #include "session/plan.h"
 #include "session/select_by.h"
 
@@ -221,7 +222,7 @@ orm_status ormd_session_refresh(ormd_session *session, uint32_t participant, con
 	if (r.reader)
 		ormd_database_give_reader(session->database, r.reader);
 	if (status != ORM_OK)
-		return status;
+		return ormd_fail_name_model(session->registry, r.error);
 	*rows = r.rows;
 	*n_rows = r.n_rows;
 	*missing = r.missing;

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "session/flush_fail.h"
 #include "session/query.h"
 
 /* ---- does it need a rehearsal? ------------------------------------------------------------------------------ */
@@ -164,6 +165,8 @@ static void end_rehearsal(orm_status status, const orm_error *error, void *conte
 	ormd_flush_fini(&query->flush);
 	for (ormd_parcel *parcel = query->first_parcel; parcel && status == ORM_OK; parcel = parcel->next)
 		status = install_parcel(query, &install, parcel, &copy);
+	if (status != ORM_OK)
+		ormd_fail_name_model(query->session->registry, &copy);
 	finished(status, &copy, finished_context); /* the query may be closed by it */
 }
 

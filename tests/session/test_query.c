@@ -276,6 +276,22 @@ static void readers_are_given_back(void **state)
 		ormd_query_close(queries[i]);
 }
 
+static void cell_that_does_not_fit_names_the_model(void **state)
+{
+	fixture *f = *state;
+	const ormd_select select = all_of(f, "User");
+	ormd_query *query;
+	ormd_piece piece;
+
+	outside(f, "INSERT INTO users(id, name) VALUES (1, x'00ff')");
+	query = open_query(f, &select, NULL);
+	assert_int_equal(ormd_query_next(query, PIECE_SIZE, &piece, &f->error), ORM_EDATABASE);
+	assert_string_equal(f->error.model, "User");
+	assert_string_equal(f->error.column, "name");
+	assert_non_null(strstr(f->error.message, "User.name: "));
+	ormd_query_close(query);
+}
+
 /* ---- over pending changes ----------------------------------------------------------------------------------- */
 
 static void pending_rows_are_seen_as_after_the_commit(void **state)
@@ -555,6 +571,7 @@ int main(void)
 		TEST(filters_orders_and_limits),
 		TEST(interrupted_query_is_cancelled),
 		TEST(readers_are_given_back),
+		TEST(cell_that_does_not_fit_names_the_model),
 		TEST(pending_rows_are_seen_as_after_the_commit),
 		TEST(pending_objects_are_found_again),
 		TEST(rehearsed_rows_do_not_outlive_a_rollback),
