@@ -252,7 +252,8 @@ static orm_status check_url(orm_db *db, orm_error *error)
 				db->url);
 	if (strncmp(db->url, "tls+tcp://", strlen("tls+tcp://")) == 0 && (!db->tls.ca_file || !db->tls.cert_key_file))
 		return orm_fail(error, ORM_EINVAL,
-				"'%.200s': both sides show certificates; set tls_ca_file and tls_cert_key_file in the options of "
+				"'%.200s': both sides show certificates; set tls_ca_file and tls_cert_key_file in the "
+				"options of "
 				"orm_connect_with",
 				db->url);
 	return ORM_OK;
