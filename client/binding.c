@@ -9,12 +9,12 @@
 
 /* What the binding is being made from. */
 typedef struct binding_work {
-	orm_binding            *binding;
+	orm_binding *binding;
 	const orm_model *const *models;
-	size_t                  n_models;
-	orm_layout             *layouts;
-	orm_association        *associations;
-	orm_error              *error;
+	size_t n_models;
+	orm_layout *layouts;
+	orm_association *associations;
+	orm_error *error;
 } binding_work;
 
 static orm_status out_of_memory(orm_error *error)
@@ -25,21 +25,22 @@ static orm_status out_of_memory(orm_error *error)
 /* ---- layouts ------------------------------------------------------------------------------------------------ */
 
 static const size_t value_offsets[ORM_TYPE_MAX + 1] = {
-	[ORM_BOOL] = offsetof(orm_opt_bool, value),     [ORM_INT32] = offsetof(orm_opt_int32, value),
-	[ORM_INT64] = offsetof(orm_opt_int64, value),   [ORM_DOUBLE] = offsetof(orm_opt_double, value),
-	[ORM_DATE] = offsetof(orm_opt_date, value),     [ORM_TIME] = offsetof(orm_opt_time, value),
+	[ORM_BOOL] = offsetof(orm_opt_bool, value),         [ORM_INT32] = offsetof(orm_opt_int32, value),
+	[ORM_INT64] = offsetof(orm_opt_int64, value),       [ORM_DOUBLE] = offsetof(orm_opt_double, value),
+	[ORM_DATE] = offsetof(orm_opt_date, value),         [ORM_TIME] = offsetof(orm_opt_time, value),
 	[ORM_DATETIME] = offsetof(orm_opt_datetime, value),
 };
 
 static const uint16_t plain_sizes[ORM_TYPE_MAX + 1] = {
-	[ORM_BOOL] = sizeof(bool),        [ORM_INT32] = sizeof(int32_t),     [ORM_INT64] = sizeof(int64_t),
-	[ORM_DOUBLE] = sizeof(double),    [ORM_TEXT] = sizeof(const char *), [ORM_BYTES] = sizeof(orm_bytes),
-	[ORM_DATE] = sizeof(orm_date),    [ORM_TIME] = sizeof(orm_time),     [ORM_DATETIME] = sizeof(orm_datetime),
+	[ORM_BOOL] = sizeof(bool),     [ORM_INT32] = sizeof(int32_t),     [ORM_INT64] = sizeof(int64_t),
+	[ORM_DOUBLE] = sizeof(double), [ORM_TEXT] = sizeof(const char *), [ORM_BYTES] = sizeof(orm_bytes),
+	[ORM_DATE] = sizeof(orm_date), [ORM_TIME] = sizeof(orm_time),     [ORM_DATETIME] = sizeof(orm_datetime),
 };
 
 static const uint16_t optional_sizes[ORM_TYPE_MAX + 1] = {
-	[ORM_BOOL] = sizeof(orm_opt_bool),     [ORM_INT32] = sizeof(orm_opt_int32), [ORM_INT64] = sizeof(orm_opt_int64),
-	[ORM_DOUBLE] = sizeof(orm_opt_double), [ORM_DATE] = sizeof(orm_opt_date),   [ORM_TIME] = sizeof(orm_opt_time),
+	[ORM_BOOL] = sizeof(orm_opt_bool),         [ORM_INT32] = sizeof(orm_opt_int32),
+	[ORM_INT64] = sizeof(orm_opt_int64),       [ORM_DOUBLE] = sizeof(orm_opt_double),
+	[ORM_DATE] = sizeof(orm_opt_date),         [ORM_TIME] = sizeof(orm_opt_time),
 	[ORM_DATETIME] = sizeof(orm_opt_datetime),
 };
 
@@ -123,10 +124,11 @@ static bool follows(const orm_relation *relation, const orm_association *associa
 
 /* Relationships of `layout` over the association's foreign key, which get to know it. NULL when out of memory. */
 static const orm_relation *const *claim_relations(binding_work *work, const orm_layout *layout, bool to_many,
-                                                  const orm_association *association, uint16_t *n)
+						  const orm_association *association, uint16_t *n)
 {
 	orm_relation *relations = (orm_relation *)layout->relations;
-	const orm_relation **claimed = orm_arena_calloc(&work->binding->arena, layout->n_relations, sizeof(orm_relation *));
+	const orm_relation **claimed =
+		orm_arena_calloc(&work->binding->arena, layout->n_relations, sizeof(orm_relation *));
 
 	*n = 0;
 	for (uint16_t i = 0; claimed && i < layout->n_relations; i++) {
@@ -190,7 +192,8 @@ static orm_status make_association(binding_work *work, const orm_relation *relat
 	association->lists = claim_relations(work, parent, true, association, &association->n_lists);
 	if (!association->pointers || !association->lists)
 		return out_of_memory(work->error);
-	association->integer = association->n_columns == 1 && is_integer((orm_type)members[association->child_columns[0]].type);
+	association->integer =
+		association->n_columns == 1 && is_integer((orm_type)members[association->child_columns[0]].type);
 	for (uint16_t i = 0; i < association->n_columns; i++) {
 		orm_member *member = &members[association->child_columns[i]];
 
@@ -247,7 +250,9 @@ static orm_status make_associations(binding_work *work)
 		const orm_layout *layout = &work->layouts[i];
 
 		for (uint16_t j = 0; j < layout->n_relations; j++) {
-			const orm_status status = layout->relations[j].association ? ORM_OK : make_association(work, &layout->relations[j]);
+			const orm_status status = layout->relations[j].association
+							  ? ORM_OK
+							  : make_association(work, &layout->relations[j]);
 
 			if (status != ORM_OK)
 				return status;
@@ -266,7 +271,8 @@ static const char *explain(const orm_relation *relation, orm_arena *arena)
 
 	for (size_t i = 0; model[i] && i < ORM_MAX_NAME; i++)
 		variable[i] = (char)tolower((unsigned char)model[i]);
-	return orm_arena_printf(arena, "%s.%s is not loaded: call orm_load(s, %s, &%s->%s) first\n", model, name, variable, variable, name);
+	return orm_arena_printf(arena, "%s.%s is not loaded: call orm_load(s, %s, &%s->%s) first\n", model, name,
+				variable, variable, name);
 }
 
 static orm_status make_poison(binding_work *work)
@@ -306,7 +312,8 @@ static orm_status make_poison(binding_work *work)
 			orm_guard_region_explain(binding->guard, i, text);
 			relation->poison = orm_guard_region_address(binding->guard, i);
 			if (relation->relationship->reverse)
-				relation->reverse = &relation->target->relations[relation->relationship->reverse->number];
+				relation->reverse =
+					&relation->target->relations[relation->relationship->reverse->number];
 			if (relation->to_many) {
 				const orm_list unloaded = {.items = (void *const *)relation->poison, .len = SIZE_MAX};
 

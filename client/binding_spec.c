@@ -29,18 +29,21 @@ static bool is_listed(const orm_model *const models[], size_t n_models, const or
 static orm_status not_listed(const orm_model *model, const orm_field *field, const orm_model *other, orm_error *error)
 {
 	return orm_fail_at(error, ORM_EINVAL, model->name, field->name,
-	                   "leads to model %s, which is not among the models given to orm_connect: add &%s_model", other->name, other->name);
+			   "leads to model %s, which is not among the models given to orm_connect: add &%s_model",
+			   other->name, other->name);
 }
 
-static orm_status column_spec(const orm_model *const models[], size_t n_models, const orm_model *model, const orm_field *field,
-                              orm_column_spec *spec, orm_error *error)
+static orm_status column_spec(const orm_model *const models[], size_t n_models, const orm_model *model,
+			      const orm_field *field, orm_column_spec *spec, orm_error *error)
 {
 	if (field->type > ORM_TYPE_MAX)
-		return orm_fail_at(error, ORM_EINVAL, model->name, field->name, "has no column type: start its row with ORM_COLUMN");
-	if (field->nullable && !field->optional && field->type != ORM_TEXT && field->type != ORM_BYTES)
 		return orm_fail_at(error, ORM_EINVAL, model->name, field->name,
-		                   "is .nullable, but a plain %s member cannot say NULL: make the member an orm_opt_ type",
-		                   orm_type_name((orm_type)field->type));
+				   "has no column type: start its row with ORM_COLUMN");
+	if (field->nullable && !field->optional && field->type != ORM_TEXT && field->type != ORM_BYTES)
+		return orm_fail_at(
+			error, ORM_EINVAL, model->name, field->name,
+			"is .nullable, but a plain %s member cannot say NULL: make the member an orm_opt_ type",
+			orm_type_name((orm_type)field->type));
 	*spec = (orm_column_spec){
 		.name = field->column ? field->column : field->name,
 		.type = (orm_type)field->type,
@@ -61,17 +64,19 @@ static orm_status column_spec(const orm_model *const models[], size_t n_models, 
 	spec->references_model = field->references.model->name;
 	spec->references_column = column_name(field->references.model, field->references.column);
 	if (!spec->references_column)
-		return orm_fail_at(error, ORM_EINVAL, model->name, field->name, "refers to %s.%s, which is no column: declare it, or correct the name",
-		                   field->references.model->name, field->references.column);
+		return orm_fail_at(error, ORM_EINVAL, model->name, field->name,
+				   "refers to %s.%s, which is no column: declare it, or correct the name",
+				   field->references.model->name, field->references.column);
 	return ORM_OK;
 }
 
-static orm_status relationship_spec(const orm_model *const models[], size_t n_models, const orm_model *model, const orm_field *field,
-                                    orm_relationship_spec *spec, orm_error *error)
+static orm_status relationship_spec(const orm_model *const models[], size_t n_models, const orm_model *model,
+				    const orm_field *field, orm_relationship_spec *spec, orm_error *error)
 {
 	if (!field->target)
-		return orm_fail_at(error, ORM_EINVAL, model->name, field->name,
-		                   "is neither a column nor a relationship: start its row with ORM_COLUMN or ORM_RELATIONSHIP");
+		return orm_fail_at(
+			error, ORM_EINVAL, model->name, field->name,
+			"is neither a column nor a relationship: start its row with ORM_COLUMN or ORM_RELATIONSHIP");
 	if (!is_listed(models, n_models, field->target))
 		return not_listed(model, field, field->target, error);
 	*spec = (orm_relationship_spec){
@@ -85,27 +90,30 @@ static orm_status relationship_spec(const orm_model *const models[], size_t n_mo
 
 		spec->via = column_name(owner, field->via);
 		if (!spec->via)
-			return orm_fail_at(error, ORM_EINVAL, model->name, field->name, "goes via %s.%s, which is no column: correct the name",
-			                   owner->name, field->via);
+			return orm_fail_at(error, ORM_EINVAL, model->name, field->name,
+					   "goes via %s.%s, which is no column: correct the name", owner->name,
+					   field->via);
 	}
 	return ORM_OK;
 }
 
 static orm_status model_spec(const orm_model *const models[], size_t n_models, const orm_model *model, orm_arena *arena,
-                             orm_model_spec *spec, orm_error *error)
+			     orm_model_spec *spec, orm_error *error)
 {
 	orm_column_spec *columns = orm_arena_calloc(arena, model->n_fields, sizeof columns[0]);
 	orm_relationship_spec *relationships = orm_arena_calloc(arena, model->n_fields, sizeof relationships[0]);
 
 	if (!columns || !relationships)
 		return orm_fail(error, ORM_ENOMEM, "out of memory for the models");
-	*spec = (orm_model_spec){.name = model->name, .table = model->table, .columns = columns, .relationships = relationships};
+	*spec = (orm_model_spec){
+		.name = model->name, .table = model->table, .columns = columns, .relationships = relationships};
 	for (size_t i = 0; i < model->n_fields; i++) {
 		const orm_field *field = &model->fields[i];
 		const orm_status status =
 			field->type != ORM_TYPE_NONE
 				? column_spec(models, n_models, model, field, &columns[spec->n_columns++], error)
-				: relationship_spec(models, n_models, model, field, &relationships[spec->n_relationships++], error);
+				: relationship_spec(models, n_models, model, field,
+						    &relationships[spec->n_relationships++], error);
 
 		if (status != ORM_OK)
 			return status;
@@ -121,7 +129,8 @@ orm_registry *orm_binding_registry(const orm_model *const models[], size_t n_mod
 	orm_arena arena;
 
 	if (n_models == 0 || n_models > ORM_MAX_MODELS) {
-		orm_fail(error, ORM_EINVAL, "%zu models were given: give 1 to %d, and NULL after the last", n_models, ORM_MAX_MODELS);
+		orm_fail(error, ORM_EINVAL, "%zu models were given: give 1 to %d, and NULL after the last", n_models,
+			 ORM_MAX_MODELS);
 		return NULL;
 	}
 	orm_arena_init(&arena, 0);

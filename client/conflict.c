@@ -11,12 +11,12 @@
 /* What a listed conflict is about; beside orm_conflict, which the program sees. */
 typedef struct orm_conflict_place {
 	orm_object *object;
-	uint16_t    column;
-	uint64_t    rev;
-	bool        gone;
-	bool        deleted;    /* theirs is the deletion, published and not committed */
-	bool        has_theirs; /* `theirs` is to go into the snapshot when it is taken */
-	orm_value   theirs;
+	uint16_t column;
+	uint64_t rev;
+	bool gone;
+	bool deleted;    /* theirs is the deletion, published and not committed */
+	bool has_theirs; /* `theirs` is to go into the snapshot when it is taken */
+	orm_value theirs;
 } orm_conflict_place;
 
 /* ---- disputes ------------------------------------------------------------------------------------------------ */
@@ -161,16 +161,18 @@ static bool read_value(const Ormd__V1__Value *message, uint8_t type, orm_arena *
 	}
 }
 
-static orm_status take_field(orm_mirror *mirror, const Ormd__V1__FieldConflict *field, orm_object *object, orm_conflict *conflict,
-                             orm_conflict_place *place, orm_error *error)
+static orm_status take_field(orm_mirror *mirror, const Ormd__V1__FieldConflict *field, orm_object *object,
+			     orm_conflict *conflict, orm_conflict_place *place, orm_error *error)
 {
 	const orm_layout *layout = orm_layout_of(object);
 	const uint8_t type = layout->members[field->column].type;
 	orm_value base, mine;
 
-	if (!read_value(field->base_value, type, &mirror->conflict_arena, &base) || !read_value(field->theirs, type, &mirror->arena, &place->theirs))
-		return orm_fail_at(error, ORM_EPROTOCOL, layout->model->name, layout->mapper->columns[field->column].name,
-		                   "the server sent a conflict with a value of another type");
+	if (!read_value(field->base_value, type, &mirror->conflict_arena, &base) ||
+	    !read_value(field->theirs, type, &mirror->arena, &place->theirs))
+		return orm_fail_at(error, ORM_EPROTOCOL, layout->model->name,
+				   layout->mapper->columns[field->column].name,
+				   "the server sent a conflict with a value of another type");
 	orm_member_get(&layout->members[field->column], orm_struct_of(object), &mine);
 	place->has_theirs = field->theirs != NULL;
 	place->column = (uint16_t)field->column;
@@ -190,14 +192,18 @@ orm_status orm_conflict_take(orm_mirror *mirror, const Ormd__V1__ConflictDetail 
 		orm_object *object = orm_mirror_by_handle(mirror, field->handle);
 		orm_conflict *conflict = &mirror->conflicts[mirror->n_conflicts];
 		orm_conflict_place *place = &mirror->places[mirror->n_conflicts];
-		const bool of_object = !object || !field->has_column || field->column >= orm_layout_of(object)->n_members || field->deleted;
+		const bool of_object = !object || !field->has_column ||
+				       field->column >= orm_layout_of(object)->n_members || field->deleted;
 
 		if (!object)
 			continue;
-		*place = (orm_conflict_place){.object = object, .column = ORM_NO_NUMBER, .rev = field->rev, .deleted = field->deleted};
-		*conflict = (orm_conflict){.model = orm_layout_of(object)->model, .object = orm_struct_of(object), .column = ""};
+		*place = (orm_conflict_place){
+			.object = object, .column = ORM_NO_NUMBER, .rev = field->rev, .deleted = field->deleted};
+		*conflict = (orm_conflict){
+			.model = orm_layout_of(object)->model, .object = orm_struct_of(object), .column = ""};
 		conflict->key = key_text(mirror, object);
-		conflict->author = orm_arena_strdup(&mirror->conflict_arena, field->author_name ? field->author_name : "");
+		conflict->author =
+			orm_arena_strdup(&mirror->conflict_arena, field->author_name ? field->author_name : "");
 		if (!conflict->key || !conflict->author)
 			return orm_mirror_no_memory(error);
 		if (!of_object) {
@@ -211,7 +217,8 @@ orm_status orm_conflict_take(orm_mirror *mirror, const Ormd__V1__ConflictDetail 
 			orm_object_flag(object, OBJECT_DELETED);
 		}
 		/* Until it is resolved the draft keeps its base, whatever a sync brings. */
-		if (!orm_dispute_put(mirror, object, place->column, mirror->seen < field->rev ? mirror->seen : field->rev - (field->rev > 0)))
+		if (!orm_dispute_put(mirror, object, place->column,
+				     mirror->seen < field->rev ? mirror->seen : field->rev - (field->rev > 0)))
 			return orm_mirror_no_memory(error);
 		mirror->n_conflicts++;
 	}
@@ -234,15 +241,19 @@ orm_status orm_disputes_check_gone(orm_mirror *mirror, orm_error *error)
 
 		if (!dispute->gone)
 			continue;
-		mirror->places[mirror->n_conflicts] = (orm_conflict_place){.object = dispute->object, .column = ORM_NO_NUMBER, .gone = true};
-		*conflict = (orm_conflict){.model = orm_layout_of(dispute->object)->model, .object = orm_struct_of(dispute->object), .column = "", .author = ""};
+		mirror->places[mirror->n_conflicts] =
+			(orm_conflict_place){.object = dispute->object, .column = ORM_NO_NUMBER, .gone = true};
+		*conflict = (orm_conflict){.model = orm_layout_of(dispute->object)->model,
+					   .object = orm_struct_of(dispute->object),
+					   .column = "",
+					   .author = ""};
 		conflict->key = key_text(mirror, dispute->object);
 		if (!conflict->key)
 			return orm_mirror_no_memory(error);
 		mirror->n_conflicts++;
 	}
 	orm_fail_at(error, ORM_ECONFLICT, mirror->conflicts[0].model->name, NULL,
-	            "was changed here, and deleted and committed by another participant: resolve it, or roll back");
+		    "was changed here, and deleted and committed by another participant: resolve it, or roll back");
 	return error ? orm_error_at(error, NULL, NULL, mirror->conflicts[0].key) : ORM_ECONFLICT;
 }
 
@@ -310,19 +321,22 @@ static orm_status resolve_one(orm_mirror *mirror, size_t i, orm_choice choice, o
 	if (status != ORM_OK)
 		return status;
 	mirror->n_conflicts--;
-	memmove(&mirror->conflicts[i], &mirror->conflicts[i + 1], (mirror->n_conflicts - i) * sizeof mirror->conflicts[0]);
+	memmove(&mirror->conflicts[i], &mirror->conflicts[i + 1],
+		(mirror->n_conflicts - i) * sizeof mirror->conflicts[0]);
 	memmove(&mirror->places[i], &mirror->places[i + 1], (mirror->n_conflicts - i) * sizeof mirror->places[0]);
 	return ORM_OK;
 }
 
-orm_status orm_conflict_resolve(orm_mirror *mirror, const orm_conflict *conflict, orm_choice choice, size_t *left, orm_error *error)
+orm_status orm_conflict_resolve(orm_mirror *mirror, const orm_conflict *conflict, orm_choice choice, size_t *left,
+				orm_error *error)
 {
 	orm_status status = ORM_OK;
 
 	if (choice != ORM_MINE && choice != ORM_THEIRS)
 		return orm_fail(error, ORM_EINVAL, "orm_resolve takes ORM_MINE or ORM_THEIRS");
 	if (conflict && (conflict < mirror->conflicts || conflict >= mirror->conflicts + mirror->n_conflicts))
-		return orm_fail(error, ORM_EINVAL, "this conflict is not in the list any more: get it again with orm_conflicts");
+		return orm_fail(error, ORM_EINVAL,
+				"this conflict is not in the list any more: get it again with orm_conflicts");
 	if (conflict) {
 		status = resolve_one(mirror, (size_t)(conflict - mirror->conflicts), choice, error);
 	} else {

@@ -8,20 +8,20 @@
 
 /* Objects with the same change: of one model, the same columns and references, on the same base. */
 typedef struct change_group {
-	orm_shape    shape;
+	orm_shape shape;
 	orm_pointers objects;
 } change_group;
 
 typedef struct draft_builder {
-	orm_mirror  *mirror;
-	orm_arena   *arena;
-	orm_draft   *draft;
-	orm_error   *error;
-	orm_map      groups;      /* change_group, by shape */
-	orm_pointers in_order;    /* the same, in the order they were made */
-	orm_pointers adds;        /* new objects, by model */
-	uint64_t    *columns;     /* room for a set of columns of any model */
-	bool        *references;  /* room for a mark for each association of any model */
+	orm_mirror *mirror;
+	orm_arena *arena;
+	orm_draft *draft;
+	orm_error *error;
+	orm_map groups;        /* change_group, by shape */
+	orm_pointers in_order; /* the same, in the order they were made */
+	orm_pointers adds;     /* new objects, by model */
+	uint64_t *columns;     /* room for a set of columns of any model */
+	bool *references;      /* room for a mark for each association of any model */
 	change_group *last;
 } draft_builder;
 
@@ -41,9 +41,12 @@ static orm_status take_references(draft_builder *builder, const orm_object *obje
 		if (!builder->references[a])
 			continue;
 		if (association->n_pointers == 0)
-			return orm_fail_at(builder->error, ORM_EINVAL, association->parent->model->name, association->lists[0]->relationship->name,
-			                   "has a new %s in the list of a new %s, which has no key yet: flush the %s first, or declare the other side",
-			                   layout->model->name, association->parent->model->name, association->parent->model->name);
+			return orm_fail_at(builder->error, ORM_EINVAL, association->parent->model->name,
+					   association->lists[0]->relationship->name,
+					   "has a new %s in the list of a new %s, which has no key yet: flush the %s "
+					   "first, or declare the other side",
+					   layout->model->name, association->parent->model->name,
+					   association->parent->model->name);
 		*any = true;
 		for (uint16_t c = 0; c < association->n_columns; c++)
 			orm_column_set_take(builder->columns, association->child_columns[c]);
@@ -67,7 +70,8 @@ static orm_status shape_of_add(draft_builder *builder, const orm_object *object,
 		const uint64_t *given = orm_given_of(builder->mirror, object);
 
 		for (uint16_t c = 0; c < layout->n_members; c++) {
-			if (layout->members[c].has_default && !orm_column_set_has(given, c) && orm_member_equal(&layout->members[c], structure, snapshot))
+			if (layout->members[c].has_default && !orm_column_set_has(given, c) &&
+			    orm_member_equal(&layout->members[c], structure, snapshot))
 				orm_column_set_take(builder->columns, c);
 		}
 	}
@@ -75,8 +79,8 @@ static orm_status shape_of_add(draft_builder *builder, const orm_object *object,
 }
 
 /*
- * The columns with edits. Where a string was assigned that says the same, the struct goes back to the session's own, since the
- * program's is only lent.
+ * The columns with edits. Where a string was assigned that says the same, the struct goes back to the session's own,
+ * since the program's is only lent.
  */
 static orm_status shape_of_update(draft_builder *builder, orm_object *object, bool *any, bool *any_references)
 {
@@ -121,7 +125,8 @@ static bool group_has_shape(const void *group, const void *shape)
 
 static uint64_t hash_shape(const orm_shape *shape)
 {
-	uint64_t hash = orm_hash_u64(shape->base * 8 + (uint64_t)shape->kind) ^ orm_hash_u64((UINT64_C(1) << 32) + shape->layout->number);
+	uint64_t hash = orm_hash_u64(shape->base * 8 + (uint64_t)shape->kind) ^
+			orm_hash_u64((UINT64_C(1) << 32) + shape->layout->number);
 
 	if (shape->kind != DRAFT_DELETES)
 		hash ^= orm_hash_bytes(shape->columns, shape->layout->n_words * sizeof shape->columns[0]);
@@ -135,12 +140,14 @@ static bool keep_shape(draft_builder *builder, const orm_shape *shape, orm_shape
 {
 	*kept = *shape;
 	if (shape->columns) {
-		kept->columns = orm_arena_memdup(builder->arena, shape->columns, shape->layout->n_words * sizeof shape->columns[0]);
+		kept->columns = orm_arena_memdup(builder->arena, shape->columns,
+						 shape->layout->n_words * sizeof shape->columns[0]);
 		if (!kept->columns)
 			return false;
 	}
 	if (shape->references) {
-		kept->references = orm_arena_memdup(builder->arena, shape->references, shape->layout->n_out * sizeof(bool));
+		kept->references =
+			orm_arena_memdup(builder->arena, shape->references, shape->layout->n_out * sizeof(bool));
 		if (!kept->references)
 			return false;
 	}
@@ -157,7 +164,8 @@ static orm_status put_in_group(draft_builder *builder, const orm_shape *shape, o
 		group = orm_map_get(&builder->groups, hash, group_has_shape, shape);
 		if (!group) {
 			group = orm_arena_calloc(builder->arena, 1, sizeof *group);
-			if (!group || !keep_shape(builder, shape, &group->shape) || !orm_map_put(&builder->groups, hash, group) ||
+			if (!group || !keep_shape(builder, shape, &group->shape) ||
+			    !orm_map_put(&builder->groups, hash, group) ||
 			    !orm_pointers_add(&builder->in_order, group, builder->arena))
 				return orm_mirror_no_memory(builder->error);
 		}
@@ -175,7 +183,8 @@ static uint64_t base_of_references(const draft_builder *builder, const orm_objec
 
 	for (uint16_t a = 0; a < layout->n_out; a++) {
 		for (uint16_t c = 0; builder->references[a] && c < layout->out[a]->n_columns; c++) {
-			const orm_dispute *dispute = orm_dispute_find(builder->mirror, object, layout->out[a]->child_columns[c]);
+			const orm_dispute *dispute =
+				orm_dispute_find(builder->mirror, object, layout->out[a]->child_columns[c]);
 
 			if (dispute && dispute->base < base)
 				base = dispute->base;
@@ -199,7 +208,8 @@ static orm_status put_disputed(draft_builder *builder, orm_object *object, orm_s
 	if (shape->references)
 		shape->base = base_of_references(builder, object, shape->base);
 	for (uint16_t c = 0; c < layout->n_members; c++) {
-		const orm_dispute *dispute = orm_column_set_has(builder->columns, c) ? orm_dispute_find(builder->mirror, object, c) : NULL;
+		const orm_dispute *dispute =
+			orm_column_set_has(builder->columns, c) ? orm_dispute_find(builder->mirror, object, c) : NULL;
 		orm_shape apart = {.kind = DRAFT_UPDATES, .layout = layout, .columns = one};
 		orm_status status;
 
@@ -220,7 +230,10 @@ static orm_status put_disputed(draft_builder *builder, orm_object *object, orm_s
 
 static orm_status put_update(draft_builder *builder, orm_object *object)
 {
-	orm_shape shape = {.kind = DRAFT_UPDATES, .layout = orm_layout_of(object), .columns = builder->columns, .base = builder->mirror->seen};
+	orm_shape shape = {.kind = DRAFT_UPDATES,
+			   .layout = orm_layout_of(object),
+			   .columns = builder->columns,
+			   .base = builder->mirror->seen};
 	bool any, any_references;
 	const orm_status status = shape_of_update(builder, object, &any, &any_references);
 
@@ -231,13 +244,15 @@ static orm_status put_update(draft_builder *builder, orm_object *object)
 	if (any_references)
 		shape.references = builder->references;
 	builder->draft->n_updates++;
-	return object->flags & OBJECT_DISPUTED ? put_disputed(builder, object, &shape) : put_in_group(builder, &shape, object);
+	return object->flags & OBJECT_DISPUTED ? put_disputed(builder, object, &shape)
+					       : put_in_group(builder, &shape, object);
 }
 
 static orm_status put_delete(draft_builder *builder, orm_object *object)
 {
 	orm_shape shape = {.kind = DRAFT_DELETES, .layout = orm_layout_of(object), .base = builder->mirror->seen};
-	const orm_dispute *dispute = object->flags & OBJECT_DISPUTED ? orm_dispute_find(builder->mirror, object, ORM_NO_NUMBER) : NULL;
+	const orm_dispute *dispute =
+		object->flags & OBJECT_DISPUTED ? orm_dispute_find(builder->mirror, object, ORM_NO_NUMBER) : NULL;
 
 	if (dispute)
 		shape.base = dispute->base;
@@ -321,7 +336,8 @@ static orm_status encode_groups(const draft_builder *builder, orm_encoder *encod
 
 		if (group->shape.kind != kind)
 			continue;
-		status = orm_encoder_put(encoder, &group->shape, (orm_object **)group->objects.items, group->objects.len);
+		status = orm_encoder_put(encoder, &group->shape, (orm_object **)group->objects.items,
+					 group->objects.len);
 		if (status != ORM_OK)
 			return status;
 	}
@@ -330,7 +346,8 @@ static orm_status encode_groups(const draft_builder *builder, orm_encoder *encod
 
 static orm_status encode_all(draft_builder *builder, const orm_draft_limits *limits)
 {
-	orm_encoder encoder = {.mirror = builder->mirror, .arena = builder->arena, .limits = limits, .error = builder->error};
+	orm_encoder encoder = {
+		.mirror = builder->mirror, .arena = builder->arena, .limits = limits, .error = builder->error};
 	orm_status status;
 
 	orm_encoder_start(&encoder);
@@ -348,7 +365,8 @@ static orm_status encode_all(draft_builder *builder, const orm_draft_limits *lim
 	return status;
 }
 
-orm_status orm_draft_build(orm_mirror *mirror, const orm_draft_limits *limits, orm_arena *arena, orm_draft *draft, orm_error *error)
+orm_status orm_draft_build(orm_mirror *mirror, const orm_draft_limits *limits, orm_arena *arena, orm_draft *draft,
+			   orm_error *error)
 {
 	draft_builder builder = {.mirror = mirror, .arena = arena, .draft = draft, .error = error};
 	orm_status status;
@@ -360,7 +378,8 @@ orm_status orm_draft_build(orm_mirror *mirror, const orm_draft_limits *limits, o
 	if (status != ORM_OK || mirror->n_walk == 0)
 		return status;
 	builder.columns = orm_arena_calloc(arena, ORM_MAX_COLUMNS / 64, sizeof builder.columns[0]);
-	builder.references = orm_arena_calloc(arena, (size_t)mirror->binding->n_associations + 1, sizeof builder.references[0]);
+	builder.references =
+		orm_arena_calloc(arena, (size_t)mirror->binding->n_associations + 1, sizeof builder.references[0]);
 	if (!builder.columns || !builder.references)
 		return orm_mirror_no_memory(error);
 	orm_map_init(&builder.groups);
@@ -379,14 +398,15 @@ static orm_status take_key(orm_mirror *mirror, uint64_t handle, int64_t key, orm
 	const orm_layout *layout = object ? orm_layout_of(object) : NULL;
 
 	if (!object || !(object->flags & OBJECT_NEW) || !layout->mapper->generated_key)
-		return orm_fail(error, ORM_EPROTOCOL, "the server generated a key for an object that does not wait for one");
+		return orm_fail(error, ORM_EPROTOCOL,
+				"the server generated a key for an object that does not wait for one");
 
 	const orm_member *member = &layout->members[layout->mapper->key[0]];
 	const orm_value value = {.type = member->type, .integer = key};
 
 	if (member->type == ORM_INT32 && (key > INT32_MAX || key < INT32_MIN))
 		return orm_fail_at(error, ORM_ELIMIT, layout->model->name, layout->mapper->columns[member->column].name,
-		                   "the generated key does not fit into 32 bits: make the column an int64_t");
+				   "the generated key does not fit into 32 bits: make the column an int64_t");
 	if (orm_key_is_known(layout, orm_snapshot_of(object)))
 		orm_key_remove(mirror, object);
 	orm_member_set(member, orm_struct_of(object), &value);
@@ -398,13 +418,16 @@ static orm_status take_key(orm_mirror *mirror, uint64_t handle, int64_t key, orm
 	return ORM_OK;
 }
 
-static orm_status take_keys(orm_mirror *mirror, const orm_draft *draft, Ormd__V1__KeyRange *const *keys, size_t n_keys, orm_error *error)
+static orm_status take_keys(orm_mirror *mirror, const orm_draft *draft, Ormd__V1__KeyRange *const *keys, size_t n_keys,
+			    orm_error *error)
 {
 	for (size_t i = 0; i < n_keys; i++) {
 		if (keys[i]->count > draft->n_adds)
-			return orm_fail(error, ORM_EPROTOCOL, "the server generated %u keys for %zu objects", (unsigned)keys[i]->count, draft->n_adds);
+			return orm_fail(error, ORM_EPROTOCOL, "the server generated %u keys for %zu objects",
+					(unsigned)keys[i]->count, draft->n_adds);
 		for (uint32_t k = 0; k < keys[i]->count; k++) {
-			const orm_status status = take_key(mirror, keys[i]->first_handle + k, keys[i]->first_key + k, error);
+			const orm_status status =
+				take_key(mirror, keys[i]->first_handle + k, keys[i]->first_key + k, error);
 
 			if (status != ORM_OK)
 				return status;
@@ -414,7 +437,8 @@ static orm_status take_keys(orm_mirror *mirror, const orm_draft *draft, Ormd__V1
 }
 
 /* The strings that travelled become the session's: one copy of the column, and every member points into it. */
-static bool keep_text(orm_mirror *mirror, const orm_draft_run *run, const Ormd__V1__Column *column, const orm_member *member)
+static bool keep_text(orm_mirror *mirror, const orm_draft_run *run, const Ormd__V1__Column *column,
+		      const orm_member *member)
 {
 	const char *next = orm_arena_memdup(&mirror->arena, column->text.data, column->text.len);
 
@@ -430,7 +454,8 @@ static bool keep_text(orm_mirror *mirror, const orm_draft_run *run, const Ormd__
 	return true;
 }
 
-static bool keep_bytes(orm_mirror *mirror, const orm_draft_run *run, const Ormd__V1__Column *column, const orm_member *member)
+static bool keep_bytes(orm_mirror *mirror, const orm_draft_run *run, const Ormd__V1__Column *column,
+		       const orm_member *member)
 {
 	const char *blob = orm_arena_memdup(&mirror->arena, column->blob.data, column->blob.len);
 	uint32_t start = 0;
@@ -492,7 +517,8 @@ static orm_status accept_values(orm_mirror *mirror, const orm_draft_run *run, or
 	return ORM_OK;
 }
 
-orm_status orm_draft_accept(orm_mirror *mirror, orm_draft *draft, Ormd__V1__KeyRange *const *keys, size_t n_keys, orm_error *error)
+orm_status orm_draft_accept(orm_mirror *mirror, orm_draft *draft, Ormd__V1__KeyRange *const *keys, size_t n_keys,
+			    orm_error *error)
 {
 	orm_status status = take_keys(mirror, draft, keys, n_keys, error);
 

@@ -4,20 +4,22 @@
 #include "client/family.h"
 #include "model/fail.h"
 
-#define MAX_ROWS 4096      /* of one batch, where the server names no limit: what is measured is still in the cache when it is copied */
-#define BATCH_OVERHEAD 64  /* tags and lengths of a batch, and the run's own fields */
+#define MAX_ROWS                                                                                                       \
+	4096 /* of one batch, where the server names no limit: what is measured is still in the cache when it is       \
+		copied */
+#define BATCH_OVERHEAD  64 /* tags and lengths of a batch, and the run's own fields */
 #define COLUMN_OVERHEAD 40 /* the same of a column, with its bitmap's */
 
 /* One batch under way. */
 typedef struct encoded_chunk {
-	const orm_shape    *shape;
-	orm_object *const  *objects;
-	const char        **rows;      /* their structs */
-	size_t              n;
-	uint16_t           *columns;   /* the numbers in the shape's set */
-	size_t              n_columns;
-	uint32_t          **sizes;     /* of each text or bytes column: of each row's value, a text's with its NUL; else NULL */
-	size_t             *n_nulls;   /* of each column */
+	const orm_shape *shape;
+	orm_object *const *objects;
+	const char **rows; /* their structs */
+	size_t n;
+	uint16_t *columns; /* the numbers in the shape's set */
+	size_t n_columns;
+	uint32_t **sizes; /* of each text or bytes column: of each row's value, a text's with its NUL; else NULL */
+	size_t *n_nulls;  /* of each column */
 } encoded_chunk;
 
 bool orm_pointers_add(orm_pointers *pointers, void *item, orm_arena *arena)
@@ -69,7 +71,8 @@ static const orm_bytes *bytes_at(const char *row, const orm_member *member)
 		}                                                                                                      \
 	} while (0)
 
-static bool put_text(const encoded_chunk *chunk, const orm_member *member, const uint32_t *sizes, Ormd__V1__Column *column, orm_arena *arena)
+static bool put_text(const encoded_chunk *chunk, const orm_member *member, const uint32_t *sizes,
+		     Ormd__V1__Column *column, orm_arena *arena)
 {
 	size_t size = 0;
 	char *next;
@@ -93,7 +96,8 @@ static bool put_text(const encoded_chunk *chunk, const orm_member *member, const
 	return true;
 }
 
-static bool put_bytes(const encoded_chunk *chunk, const orm_member *member, const uint32_t *sizes, Ormd__V1__Column *column, orm_arena *arena)
+static bool put_bytes(const encoded_chunk *chunk, const orm_member *member, const uint32_t *sizes,
+		      Ormd__V1__Column *column, orm_arena *arena)
 {
 	size_t size = 0;
 	uint8_t *blob;
@@ -117,7 +121,8 @@ static bool put_bytes(const encoded_chunk *chunk, const orm_member *member, cons
 	return true;
 }
 
-static bool put_cells(const encoded_chunk *chunk, const orm_member *member, const uint32_t *sizes, Ormd__V1__Column *column, orm_arena *arena)
+static bool put_cells(const encoded_chunk *chunk, const orm_member *member, const uint32_t *sizes,
+		      Ormd__V1__Column *column, orm_arena *arena)
 {
 	const size_t n = chunk->n;
 
@@ -462,7 +467,8 @@ static size_t measure(const orm_encoder *encoder, const encoded_chunk *chunk, si
 	size_t n = 0;
 
 	for (; n < chunk->n; n++) {
-		const size_t row = fixed + measure_row(chunk, n) + (n % 8 == 0 ? chunk->n_columns : 0); /* a byte of each bitmap */
+		const size_t row =
+			fixed + measure_row(chunk, n) + (n % 8 == 0 ? chunk->n_columns : 0); /* a byte of each bitmap */
 
 		if (size + row > encoder->room)
 			break;
@@ -485,8 +491,9 @@ static orm_status refuse_row(const orm_encoder *encoder, const encoded_chunk *ch
 		}
 	}
 	return orm_fail_at(encoder->error, ORM_ELIMIT, layout->model->name, column,
-	                   "the object is larger than a message to the server (%zu bytes): make its values smaller, or raise the server's limit",
-	                   encoder->limits->max_bytes);
+			   "the object is larger than a message to the server (%zu bytes): make its values smaller, or "
+			   "raise the server's limit",
+			   encoder->limits->max_bytes);
 }
 
 static orm_status encode(orm_encoder *encoder, const encoded_chunk *chunk, size_t bytes)
@@ -495,7 +502,10 @@ static orm_status encode(orm_encoder *encoder, const encoded_chunk *chunk, size_
 	bool good = run != NULL;
 
 	if (good) {
-		*run = (struct orm_draft_run){.kind = chunk->shape->kind, .layout = chunk->shape->layout, .objects = chunk->objects, .n_objects = chunk->n};
+		*run = (struct orm_draft_run){.kind = chunk->shape->kind,
+					      .layout = chunk->shape->layout,
+					      .objects = chunk->objects,
+					      .n_objects = chunk->n};
 		if (run->kind == DRAFT_DELETES) {
 			good = add_deletes(encoder, chunk);
 		} else {

@@ -7,8 +7,8 @@
 
 /* ---- the value of a foreign key ------------------------------------------------------------------------------ */
 
-static void read_tuple(orm_mirror *mirror, const orm_association *association, const orm_layout *layout, const uint16_t *columns,
-                       const void *structure, orm_tuple *tuple)
+static void read_tuple(orm_mirror *mirror, const orm_association *association, const orm_layout *layout,
+		       const uint16_t *columns, const void *structure, orm_tuple *tuple)
 {
 	*tuple = (orm_tuple){.zero = true, .values = mirror->values};
 	if (association->integer) {
@@ -24,7 +24,8 @@ static void read_tuple(orm_mirror *mirror, const orm_association *association, c
 
 		orm_member_get(&layout->members[columns[i]], structure, value);
 		tuple->null = tuple->null || value->null;
-		tuple->zero = tuple->zero && (value->null || ((value->type == ORM_INT32 || value->type == ORM_INT64) && value->integer == 0));
+		tuple->zero = tuple->zero && (value->null || ((value->type == ORM_INT32 || value->type == ORM_INT64) &&
+							      value->integer == 0));
 	}
 }
 
@@ -33,7 +34,8 @@ void orm_tuple_of_child(orm_mirror *mirror, const orm_association *association, 
 	read_tuple(mirror, association, association->child, association->child_columns, structure, tuple);
 }
 
-void orm_tuple_of_parent(orm_mirror *mirror, const orm_association *association, const void *structure, orm_tuple *tuple)
+void orm_tuple_of_parent(orm_mirror *mirror, const orm_association *association, const void *structure,
+			 orm_tuple *tuple)
 {
 	read_tuple(mirror, association, association->parent, association->parent_columns, structure, tuple);
 }
@@ -67,7 +69,8 @@ static bool has_tuple(const void *family, const void *tuple)
 	return orm_family_has(family, tuple);
 }
 
-static orm_family *find_family(orm_mirror *mirror, const orm_association *association, const orm_tuple *tuple, uint64_t hash)
+static orm_family *find_family(orm_mirror *mirror, const orm_association *association, const orm_tuple *tuple,
+			       uint64_t hash)
 {
 	return orm_map_get(&mirror->families[association->number], hash, has_tuple, tuple);
 }
@@ -161,7 +164,7 @@ orm_family *orm_family_of_parent(orm_mirror *mirror, orm_object *parent, const o
 		return family;
 	orm_tuple_of_parent(mirror, association, orm_snapshot_of(parent), &tuple);
 	if (tuple.null || ((parent->flags & OBJECT_NEW) && association->foreign_key->to_key &&
-	                   !orm_key_is_known(association->parent, orm_snapshot_of(parent))))
+			   !orm_key_is_known(association->parent, orm_snapshot_of(parent))))
 		family = new_family(mirror, association);
 	else
 		family = orm_family_get(mirror, association, &tuple);

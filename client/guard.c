@@ -16,11 +16,11 @@
 
 struct orm_guard_region {
 	_Atomic(orm_guard_region *) next;
-	char                       *base;
-	size_t                      size;
-	size_t                      n;
-	size_t                     *offsets;
-	const char                **texts;
+	char *base;
+	size_t size;
+	size_t n;
+	size_t *offsets;
+	const char **texts;
 };
 
 /* Changed under the mutex, read by the signal handler without it. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Rows that arrive, into structs. Column by column: a chunk of rows at a time gets its structs, then each column is written down the chunk.
- * A new object's row goes straight into its struct; a mirrored one's into a scratch struct first, from which it takes what is not edited.
+ * Rows that arrive, into structs. Column by column: a chunk of rows at a time gets its structs, then each column is
+ * written down the chunk. A new object's row goes straight into its struct; a mirrored one's into a scratch struct
+ * first, from which it takes what is not edited.
  */
 #include <stdlib.h>
 
@@ -13,23 +14,24 @@
 #define CHUNK 128
 
 typedef struct orm_incoming {
-	orm_mirror        *mirror;
-	orm_model_state   *model;
-	const orm_layout  *layout;
-	orm_install_kind   kind;
-	orm_batch          batch;
-	const char       **next_text;  /* one per vector: where the next row's text starts */
-	const uint64_t    *handles;    /* NULL: first_handle + row */
-	uint64_t           first_handle;
-	orm_error         *error;
-	char              *rows[CHUNK];    /* the struct to write each row into */
-	orm_object        *objects[CHUNK]; /* NULL: unknown, and passed over */
-	bool               fresh[CHUNK];
+	orm_mirror *mirror;
+	orm_model_state *model;
+	const orm_layout *layout;
+	orm_install_kind kind;
+	orm_batch batch;
+	const char **next_text;  /* one per vector: where the next row's text starts */
+	const uint64_t *handles; /* NULL: first_handle + row */
+	uint64_t first_handle;
+	orm_error *error;
+	char *rows[CHUNK];          /* the struct to write each row into */
+	orm_object *objects[CHUNK]; /* NULL: unknown, and passed over */
+	bool fresh[CHUNK];
 } orm_incoming;
 
 /* ---- the message as a batch --------------------------------------------------------------------------------- */
 
-static void read_column(const Ormd__V1__Column *message, uint8_t type, orm_vector *vector, size_t *n_cells, size_t *nulls_size)
+static void read_column(const Ormd__V1__Column *message, uint8_t type, orm_vector *vector, size_t *n_cells,
+			size_t *nulls_size)
 {
 	*vector = (orm_vector){.column = (uint16_t)message->column, .type = type};
 	*nulls_size = message->nulls.len;
@@ -81,9 +83,11 @@ static orm_status read_batch(orm_incoming *in, const Ormd__V1__Batch *message, o
 		const uint32_t column = message->columns[i]->column;
 
 		if (column >= mapper->n_columns)
-			return orm_fail_at(in->error, ORM_EPROTOCOL, mapper->name, NULL, "the server sent a column %u, but the model has %u",
-			                   (unsigned)column, (unsigned)mapper->n_columns);
-		read_column(message->columns[i], (uint8_t)mapper->columns[column].type, &vectors[i], &n_cells[i], &nulls_size[i]);
+			return orm_fail_at(in->error, ORM_EPROTOCOL, mapper->name, NULL,
+					   "the server sent a column %u, but the model has %u", (unsigned)column,
+					   (unsigned)mapper->n_columns);
+		read_column(message->columns[i], (uint8_t)mapper->columns[column].type, &vectors[i], &n_cells[i],
+			    &nulls_size[i]);
 		in->next_text[i] = vectors[i].cells;
 	}
 	in->batch = (orm_batch){.mapper = mapper, .n_rows = message->rows, .n_vectors = n, .vectors = vectors};
@@ -140,7 +144,8 @@ static void write_text(orm_incoming *in, size_t number, const orm_member *member
 	const char *next = in->next_text[number];
 
 	for (size_t i = 0; i < n; i++) {
-		*(const char **)(void *)(in->rows[i] + member->offset) = orm_vector_is_null(vector, first + i) ? NULL : next;
+		*(const char **)(void *)(in->rows[i] + member->offset) =
+			orm_vector_is_null(vector, first + i) ? NULL : next;
 		next += strlen(next) + 1;
 	}
 	in->next_text[number] = next;
@@ -192,7 +197,8 @@ static bool changes_key(const orm_incoming *in, const void *snapshot, const void
 	for (size_t i = 0; i < in->batch.n_vectors; i++) {
 		const orm_member *member = &in->layout->members[in->batch.vectors[i].column];
 
-		if ((member->key || member->referenced) && !orm_member_identical(member, snapshot, row) && !orm_member_equal(member, snapshot, row))
+		if ((member->key || member->referenced) && !orm_member_identical(member, snapshot, row) &&
+		    !orm_member_equal(member, snapshot, row))
 			return true;
 	}
 	return false;
@@ -208,7 +214,8 @@ static void merge_member(orm_incoming *in, orm_object *object, const orm_member 
 	if (same && in->kind != INSTALL_CHANGED)
 		return;
 	edited = orm_is_edited(object, member);
-	if (edited && in->kind == INSTALL_CHANGED && !orm_dispute_put(in->mirror, object, member->column, in->mirror->seen))
+	if (edited && in->kind == INSTALL_CHANGED &&
+	    !orm_dispute_put(in->mirror, object, member->column, in->mirror->seen))
 		in->mirror->out_of_memory = true;
 	if (same)
 		return;
@@ -273,10 +280,12 @@ static orm_status place_row(orm_incoming *in, size_t i, uint64_t handle)
 	orm_object *object = orm_mirror_by_handle(in->mirror, handle);
 
 	if (handle == 0)
-		return orm_fail_at(in->error, ORM_EPROTOCOL, in->layout->model->name, NULL, "the server sent a row without a handle");
+		return orm_fail_at(in->error, ORM_EPROTOCOL, in->layout->model->name, NULL,
+				   "the server sent a row without a handle");
 	if (object && orm_layout_of(object) != in->layout)
-		return orm_fail_at(in->error, ORM_EPROTOCOL, in->layout->model->name, NULL, "the server sent a row for an object of model %s",
-		                   orm_layout_of(object)->model->name);
+		return orm_fail_at(in->error, ORM_EPROTOCOL, in->layout->model->name, NULL,
+				   "the server sent a row for an object of model %s",
+				   orm_layout_of(object)->model->name);
 	in->fresh[i] = !object && in->kind != INSTALL_CHANGED;
 	if (in->fresh[i]) {
 		object = orm_slab_take(in->mirror, in->model);
@@ -325,7 +334,8 @@ static bool room_for(orm_mirror_result *result, size_t more, orm_arena *arena)
 static orm_status take_chunk(orm_incoming *in, size_t first, size_t n, orm_mirror_result *result)
 {
 	for (size_t i = 0; i < n; i++) {
-		const orm_status status = place_row(in, i, in->handles ? in->handles[first + i] : in->first_handle + first + i);
+		const orm_status status =
+			place_row(in, i, in->handles ? in->handles[first + i] : in->first_handle + first + i);
 
 		if (status != ORM_OK) {
 			give_up(in, i);
@@ -365,8 +375,8 @@ static orm_status take_rows(orm_incoming *in, orm_mirror_result *result)
 	return ORM_OK;
 }
 
-orm_status orm_install(orm_mirror *mirror, const Ormd__V1__Objects *objects, orm_install_kind kind, orm_mirror_result *result,
-                       orm_error *error)
+orm_status orm_install(orm_mirror *mirror, const Ormd__V1__Objects *objects, orm_install_kind kind,
+		       orm_mirror_result *result, orm_error *error)
 {
 	orm_incoming in = {.mirror = mirror, .kind = kind, .error = error};
 	const Ormd__V1__Batch *values = objects->values;
@@ -376,15 +386,17 @@ orm_status orm_install(orm_mirror *mirror, const Ormd__V1__Objects *objects, orm
 	if (!values || values->rows == 0)
 		return ORM_OK;
 	if (values->model >= mirror->binding->n_layouts)
-		return orm_fail(error, ORM_EPROTOCOL, "the server sent rows of model number %u, but there are %u models", (unsigned)values->model,
-		                (unsigned)mirror->binding->n_layouts);
+		return orm_fail(error, ORM_EPROTOCOL,
+				"the server sent rows of model number %u, but there are %u models",
+				(unsigned)values->model, (unsigned)mirror->binding->n_layouts);
 	in.model = &mirror->models[values->model];
 	in.layout = in.model->layout;
 	in.handles = objects->n_handles > 0 ? objects->handles : NULL;
 	in.first_handle = objects->first_handle;
 	if (in.handles && objects->n_handles != values->rows)
-		return orm_fail_at(error, ORM_EPROTOCOL, in.layout->model->name, NULL, "the server sent %zu handles for %u rows",
-		                   objects->n_handles, (unsigned)values->rows);
+		return orm_fail_at(error, ORM_EPROTOCOL, in.layout->model->name, NULL,
+				   "the server sent %zu handles for %u rows", objects->n_handles,
+				   (unsigned)values->rows);
 	if (!in.model->scratch)
 		in.model->scratch = malloc(CHUNK * in.layout->size);
 	if (!in.model->scratch)
@@ -397,7 +409,8 @@ orm_status orm_install(orm_mirror *mirror, const Ormd__V1__Objects *objects, orm
 	return status;
 }
 
-orm_status orm_mirror_install(orm_mirror *mirror, const Ormd__V1__Objects *objects, orm_mirror_result *result, orm_error *error)
+orm_status orm_mirror_install(orm_mirror *mirror, const Ormd__V1__Objects *objects, orm_mirror_result *result,
+			      orm_error *error)
 {
 	return orm_install(mirror, objects, INSTALL_ROWS, result, error);
 }
@@ -424,9 +437,11 @@ orm_status orm_mirror_loaded(orm_mirror *mirror, const Ormd__V1__Loaded *loaded,
 {
 	const orm_layout *layout;
 
-	if (loaded->model >= mirror->binding->n_layouts || loaded->relationship >= mirror->binding->layouts[loaded->model].n_relations)
-		return orm_fail(error, ORM_EPROTOCOL, "the server loaded a relationship %u of model number %u, which does not exist",
-		                (unsigned)loaded->relationship, (unsigned)loaded->model);
+	if (loaded->model >= mirror->binding->n_layouts ||
+	    loaded->relationship >= mirror->binding->layouts[loaded->model].n_relations)
+		return orm_fail(error, ORM_EPROTOCOL,
+				"the server loaded a relationship %u of model number %u, which does not exist",
+				(unsigned)loaded->relationship, (unsigned)loaded->model);
 	layout = &mirror->binding->layouts[loaded->model];
 	for (size_t i = 0; i < loaded->n_parents; i++) {
 		orm_object *object = orm_mirror_by_handle(mirror, loaded->parents[i]);

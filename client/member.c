@@ -55,7 +55,8 @@ bool orm_member_equal(const orm_member *member, const void *a, const void *b)
 
 		if (!one.data || !other.data)
 			return one.data == other.data;
-		return one.size == other.size && (one.data == other.data || memcmp(one.data, other.data, one.size) == 0);
+		return one.size == other.size &&
+		       (one.data == other.data || memcmp(one.data, other.data, one.size) == 0);
 	}
 	if (member->optional) {
 		if (!has_value(member, a) || !has_value(member, b))

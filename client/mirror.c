@@ -14,7 +14,8 @@ orm_status orm_mirror_no_memory(orm_error *error)
 
 orm_status orm_mirror_not_ours(const char *model, const char *name, orm_error *error)
 {
-	return orm_fail_at(error, ORM_EINVAL, model, name, "the address is not an object of this session: pass one that it gave");
+	return orm_fail_at(error, ORM_EINVAL, model, name,
+			   "the address is not an object of this session: pass one that it gave");
 }
 
 /* ---- life --------------------------------------------------------------------------------------------------- */
@@ -129,115 +130,6 @@ static orm_status end_of_operation(orm_mirror *mirror, orm_error *error)
 	return orm_mirror_no_memory(error);
 }
 
-/* ---- edits -------------------------------------------------------------------------------------------------- */
-
-bool orm_is_edited(const orm_object *object, const orm_member *member)
-{
-	if (object->flags & OBJECT_RELINKED) {
-		const orm_layout *layout = orm_layout_of(object);
-
-		for (uint16_t i = 0; i < layout->n_out; i++) {
-			const orm_family *family = orm_families_out(object)[i];
-
-			for (uint16_t c = 0; family && !family->keyed && c < layout->out[i]->n_columns; c++) {
-				if (layout->out[i]->child_columns[c] == member->column)
-					return true;
-			}
-		}
-	}
-	return !orm_member_equal(member, orm_struct_of(object), orm_snapshot_of(object));
-}
-
-bool orm_has_edits(const orm_object *object)
-{
-	const orm_layout *layout = orm_layout_of(object);
-	char *structure = orm_struct_of(object);
-	char *snapshot = orm_snapshot_of(object);
-
-	if (object->flags & OBJECT_RELINKED)
-		return true;
-	if (memcmp(structure, snapshot, layout->size) == 0)
-		return false;
-	for (uint16_t i = 0; i < layout->n_members; i++) {
-		if (!orm_member_equal(&layout->members[i], structure, snapshot))
-			return true;
-	}
-	for (uint16_t i = 0; i < layout->n_relations; i++) {
-		const orm_relation *relation = &layout->relations[i];
-
-		if (!relation->to_many && memcmp(structure + relation->offset, snapshot + relation->offset, sizeof(void *)) != 0)
-			return true;
-	}
-	return false;
-}
-
-static bool note(orm_mirror *mirror, orm_object *object)
-{
-	if (mirror->n_walk == mirror->walk_capacity) {
-		const size_t capacity = mirror->walk_capacity ? mirror->walk_capacity * 2 : 256;
-		orm_object **walk = realloc(mirror->walk, capacity * sizeof walk[0]);
-
-		if (!walk)
-			return false;
-		mirror->walk = walk;
-		mirror->walk_capacity = capacity;
-	}
-	mirror->walk[mirror->n_walk++] = object;
-	return true;
-}
-
-static bool walk_slab(orm_mirror *mirror, orm_slab *slab, unsigned flags, bool edits)
-{
-	const bool equal = memcmp(slab->structs, slab->structs + slab->snapshot, (size_t)slab->n_objects * slab->stride) == 0;
-	unsigned watched = 0;
-
-	if (!slab->watched && (equal || !edits))
-		return true;
-	for (uint32_t i = 0; i < slab->n_objects; i++) {
-		orm_object *object = &slab->objects[i];
-		const char *structure = slab->structs + (size_t)i * slab->stride;
-
-		watched |= object->flags & OBJECT_WATCHED;
-		if (object->flags & OBJECT_GONE)
-			continue;
-		if (!(object->flags & flags) && (!edits || equal || memcmp(structure, structure + slab->snapshot, slab->stride) == 0))
-			continue;
-		if (!note(mirror, object))
-			return false;
-	}
-	slab->watched = watched != 0;
-	return true;
-}
-
-bool orm_mirror_walk(orm_mirror *mirror, unsigned flags, bool edits)
-{
-	const orm_registry *registry = mirror->binding->registry;
-
-	mirror->n_walk = 0;
-	for (uint16_t i = 0; i < registry->n_mappers; i++) {
-		const orm_model_state *model = &mirror->models[registry->by_depth[i]->number];
-
-		for (orm_slab *slab = model->first; slab; slab = slab->next) {
-			if (!walk_slab(mirror, slab, flags, edits))
-				return false;
-		}
-	}
-	return true;
-}
-
-bool orm_mirror_has_draft(orm_mirror *mirror)
-{
-	if (!orm_mirror_walk(mirror, OBJECT_DRAFTED, true))
-		return true;
-	for (size_t i = 0; i < mirror->n_walk; i++) {
-		const orm_object *object = mirror->walk[i];
-
-		if ((object->flags & (OBJECT_NEW | OBJECT_DELETING)) || (!(object->flags & OBJECT_DELETED) && orm_has_edits(object)))
-			return true;
-	}
-	return false;
-}
-
 /* ---- orm_add ------------------------------------------------------------------------------------------------ */
 
 const uint64_t *orm_given_of(const orm_mirror *mirror, const orm_object *object)
@@ -258,7 +150,10 @@ static uint16_t intern_given(orm_mirror *mirror, orm_model_state *model, const u
 	if (model->n_given == UINT16_MAX - 1)
 		return UINT16_MAX;
 	if (model->n_given == model->given_capacity) {
-		const uint16_t capacity = (uint16_t)(model->given_capacity < 4 ? 4 : model->given_capacity > UINT16_MAX / 2 ? UINT16_MAX : model->given_capacity * 2);
+		const uint16_t capacity =
+			(uint16_t)(model->given_capacity < 4                ? 4
+				   : model->given_capacity > UINT16_MAX / 2 ? UINT16_MAX
+									    : model->given_capacity * 2);
 		uint64_t **grown = orm_arena_calloc(&mirror->arena, capacity, sizeof grown[0]);
 
 		if (!grown)
@@ -276,7 +171,8 @@ static uint16_t intern_given(orm_mirror *mirror, orm_model_state *model, const u
 }
 
 /* A pointer that the example gives must lead to an object of this session and of the right model. */
-static orm_status check_pointers(const orm_mirror *mirror, const orm_layout *layout, const char *example, orm_error *error)
+static orm_status check_pointers(const orm_mirror *mirror, const orm_layout *layout, const char *example,
+				 orm_error *error)
 {
 	for (uint16_t i = 0; i < layout->n_relations; i++) {
 		const orm_relation *relation = &layout->relations[i];
@@ -293,12 +189,13 @@ static orm_status check_pointers(const orm_mirror *mirror, const orm_layout *lay
 			return orm_mirror_not_ours(layout->model->name, relation->relationship->name, error);
 		if (target->flags & (OBJECT_GONE | OBJECT_DELETING | OBJECT_DELETED))
 			return orm_fail_at(error, ORM_ESTATE, layout->model->name, relation->relationship->name,
-			                   "points to an object that is deleted or has left the session");
+					   "points to an object that is deleted or has left the session");
 	}
 	return ORM_OK;
 }
 
-/* As with plain assignment, a foreign key given by its columns leads to the object with that key; one that was not given leads nowhere. */
+/* As with plain assignment, a foreign key given by its columns leads to the object with that key; one that was not
+ * given leads nowhere. */
 static orm_status link_new(orm_mirror *mirror, orm_object *object, orm_error *error)
 {
 	const orm_layout *layout = orm_layout_of(object);
@@ -314,13 +211,15 @@ static orm_status link_new(orm_mirror *mirror, orm_object *object, orm_error *er
 			memcpy(structure + relation->offset, &empty, sizeof empty);
 			memcpy(snapshot + relation->offset, &empty, sizeof empty);
 		} else {
-			memset(snapshot + relation->offset, 0, sizeof(void *)); /* what the struct has is an assignment */
+			memset(snapshot + relation->offset, 0,
+			       sizeof(void *)); /* what the struct has is an assignment */
 		}
 	}
 	return layout->n_out > 0 ? orm_settle_object(mirror, object, error) : ORM_OK;
 }
 
-void *orm_mirror_add(orm_mirror *mirror, const orm_layout *layout, const void *example, const uint64_t *given, orm_error *error)
+void *orm_mirror_add(orm_mirror *mirror, const orm_layout *layout, const void *example, const uint64_t *given,
+		     orm_error *error)
 {
 	orm_model_state *model = &mirror->models[layout->number];
 	const uint16_t given_number = intern_given(mirror, model, given);
@@ -365,8 +264,8 @@ void orm_object_leave(orm_mirror *mirror, orm_object *object)
 bool orm_object_vanish(orm_mirror *mirror, orm_object *object)
 {
 	const unsigned flags = object->flags;
-	const bool edited = !(flags & (OBJECT_DELETING | OBJECT_NEW)) && (!(flags & OBJECT_DELETED) || (flags & OBJECT_DISPUTED)) &&
-	                    orm_has_edits(object);
+	const bool edited = !(flags & (OBJECT_DELETING | OBJECT_NEW)) &&
+			    (!(flags & OBJECT_DELETED) || (flags & OBJECT_DISPUTED)) && orm_has_edits(object);
 
 	if (edited) {
 		if (!orm_dispute_put(mirror, object, ORM_NO_NUMBER, mirror->seen))
@@ -478,7 +377,8 @@ orm_status orm_mirror_missing(orm_mirror *mirror, const uint64_t *handles, size_
 
 /* ---- orm_delete, orm_expire --------------------------------------------------------------------------------- */
 
-/* Children whose foreign key the database would not clear or cascade by itself in the mirror: they lose their parent. */
+/* Children whose foreign key the database would not clear or cascade by itself in the mirror: they lose their parent.
+ */
 static orm_status orphan_children(orm_mirror *mirror, orm_object *parent, orm_error *error)
 {
 	const orm_layout *layout = orm_layout_of(parent);
@@ -487,11 +387,17 @@ static orm_status orphan_children(orm_mirror *mirror, orm_object *parent, orm_er
 		const orm_association *association = layout->in[i];
 		const orm_foreign_key *foreign_key = association->foreign_key;
 		orm_family *family = orm_families_in(parent)[i];
-		const bool clears = foreign_key->nullable && (foreign_key->on_delete == ORM_NO_ACTION || foreign_key->on_delete == ORM_SET_NULL);
+		const bool clears = foreign_key->nullable &&
+				    (foreign_key->on_delete == ORM_NO_ACTION || foreign_key->on_delete == ORM_SET_NULL);
 
-		while (clears && family && family->len > 0) {
-			const orm_status status = orm_relink(mirror, orm_object_of(family->items[family->len - 1]), association, NULL, error);
+		/* From the end, since those that leave shift the rest; while batching nothing shifts. */
+		for (size_t j = clears && family ? family->len : 0; j-- > 0;) {
+			orm_object *child = orm_object_of(family->items[j]);
+			orm_status status;
 
+			if (orm_families_out(child)[association->child_slot] != family)
+				continue;
+			status = orm_relink(mirror, child, association, NULL, error);
 			if (status != ORM_OK)
 				return status;
 		}
@@ -499,26 +405,72 @@ static orm_status orphan_children(orm_mirror *mirror, orm_object *parent, orm_er
 	return ORM_OK;
 }
 
-orm_status orm_mirror_delete(orm_mirror *mirror, const void *address, orm_error *error)
+static orm_status delete_one(orm_mirror *mirror, orm_object *object, orm_error *error)
 {
-	orm_object *object = orm_mirror_find(mirror, address);
-	orm_status status;
+	const orm_status status = orphan_children(mirror, object, error);
 
-	if (!object || (object->flags & OBJECT_GONE))
-		return orm_mirror_not_ours(NULL, NULL, error);
-	if (object->flags & (OBJECT_DELETING | OBJECT_DELETED))
-		return ORM_OK;
-	status = orphan_children(mirror, object, error);
 	if (status != ORM_OK)
 		return status;
 	if (object->flags & OBJECT_NEW) {
 		orm_object_leave(mirror, object);
 	} else {
 		orm_child_leaves(mirror, object);
-		orm_object_unflag(object, OBJECT_RELINKED | OBJECT_MOVED);
+		orm_object_unflag(object, OBJECT_RELINKED);
 		orm_object_flag(object, OBJECT_DELETING);
 	}
-	return end_of_operation(mirror, error);
+	return ORM_OK;
+}
+
+/*
+ * What the database will cascade is left to it, but it does not know new children: they go with their parent. Collected
+ * first, in a list instead of by recursion, because such trees may be deep.
+ */
+static bool collect_new_children(orm_mirror *mirror, orm_object *parent)
+{
+	mirror->n_walk = 0;
+	if (!orm_walk_note(mirror, parent))
+		return false;
+	for (size_t at = 0; at < mirror->n_walk; at++) {
+		const orm_layout *layout = orm_layout_of(mirror->walk[at]);
+
+		for (uint16_t i = 0; i < layout->n_in; i++) {
+			const orm_family *family = orm_families_in(mirror->walk[at])[i];
+
+			for (size_t j = 0;
+			     family && layout->in[i]->foreign_key->on_delete == ORM_CASCADE && j < family->len; j++) {
+				orm_object *child = orm_object_of(family->items[j]);
+
+				if ((child->flags & (OBJECT_NEW | OBJECT_MARKED)) != OBJECT_NEW)
+					continue;
+				if (!orm_walk_note(mirror, child))
+					return false;
+				child->flags |= OBJECT_MARKED;
+			}
+		}
+	}
+	return true;
+}
+
+orm_status orm_mirror_delete(orm_mirror *mirror, const void *address, orm_error *error)
+{
+	orm_object *object = orm_mirror_find(mirror, address);
+	orm_status status = ORM_OK;
+
+	if (!object || (object->flags & OBJECT_GONE))
+		return orm_mirror_not_ours(NULL, NULL, error);
+	if (object->flags & (OBJECT_DELETING | OBJECT_DELETED))
+		return ORM_OK;
+	if (!collect_new_children(mirror, object))
+		status = orm_mirror_no_memory(error);
+	for (size_t i = 1; i < mirror->n_walk; i++)
+		orm_object_unflag(mirror->walk[i], OBJECT_MARKED);
+	orm_families_batch(mirror);
+	for (size_t i = 1; status == ORM_OK && i < mirror->n_walk; i++)
+		status = delete_one(mirror, mirror->walk[i], error);
+	orm_families_tidy(mirror);
+	if (status == ORM_OK)
+		status = delete_one(mirror, object, error);
+	return status == ORM_OK ? end_of_operation(mirror, error) : status;
 }
 
 orm_status orm_mirror_expire(orm_mirror *mirror, const void *address, orm_error *error)
@@ -530,7 +482,8 @@ orm_status orm_mirror_expire(orm_mirror *mirror, const void *address, orm_error 
 		return orm_mirror_not_ours(NULL, NULL, error);
 	layout = orm_layout_of(object);
 	if (object->flags & OBJECT_NEW)
-		return orm_fail_at(error, ORM_ESTATE, layout->model->name, NULL, "is new, so there is nothing to reload: flush it first, or delete it");
+		return orm_fail_at(error, ORM_ESTATE, layout->model->name, NULL,
+				   "is new, so there is nothing to reload: flush it first, or delete it");
 	orm_families_batch(mirror);
 	orm_object_revert(mirror, object);
 	orm_families_tidy(mirror);
@@ -573,7 +526,8 @@ static bool is_unset(const orm_mirror *mirror, const orm_object *object, const o
 		return false;
 	if (object->handle >> 40 != mirror->participant && object->handle)
 		return false;
-	return !orm_column_set_has(orm_given_of(mirror, object), member->column) && is_zero(member, orm_struct_of(object));
+	return !orm_column_set_has(orm_given_of(mirror, object), member->column) &&
+	       is_zero(member, orm_struct_of(object));
 }
 
 orm_member_condition orm_mirror_member_state(const orm_mirror *mirror, const void *address, const void *at)
@@ -607,13 +561,4 @@ orm_member_condition orm_mirror_member_state(const orm_mirror *mirror, const voi
 	if (pointer == relation->poison)
 		return ORM_MEMBER_NOT_LOADED;
 	return pointer ? ORM_MEMBER_SET : ORM_MEMBER_NULL;
-}
-
-bool orm_mirror_is_dirty(const orm_mirror *mirror, const void *address)
-{
-	const orm_object *object = orm_mirror_find(mirror, address);
-
-	if (!object || (object->flags & (OBJECT_GONE | OBJECT_DELETED)))
-		return false;
-	return (object->flags & (OBJECT_NEW | OBJECT_DELETING)) || orm_has_edits(object);
 }

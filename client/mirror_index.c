@@ -57,7 +57,8 @@ static bool has_integer_key(const void *value, const void *key)
 	const orm_object *object = value;
 	const orm_layout *layout = orm_layout_of(object);
 
-	return orm_member_integer(&layout->members[layout->mapper->key[0]], orm_snapshot_of(object)) == *(const int64_t *)key;
+	return orm_member_integer(&layout->members[layout->mapper->key[0]], orm_snapshot_of(object)) ==
+	       *(const int64_t *)key;
 }
 
 static bool has_key(const void *value, const void *key)
@@ -155,7 +156,8 @@ static bool index_slab(orm_mirror *mirror, orm_model_state *model, orm_slab *sla
 
 		if (i + AHEAD < slab->n_objects)
 			prefetch_key(mirror, model, object + AHEAD);
-		if (!(object->flags & OBJECT_GONE) && has_known_key(object) && !orm_map_put(&model->keys, hash_key(mirror, object), object))
+		if (!(object->flags & OBJECT_GONE) && has_known_key(object) &&
+		    !orm_map_put(&model->keys, hash_key(mirror, object), object))
 			return false;
 		model->n_indexed++;
 	}

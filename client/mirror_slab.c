@@ -8,12 +8,14 @@
 typedef struct orm_slab_chunk orm_slab_chunk;
 struct orm_slab_chunk {
 	orm_slab_chunk *older;
-	void           *map;
-	size_t          size;
+	void *map;
+	size_t size;
 };
 
 #define MAX_CHUNK (32 * ORM_SLAB_SIZE)
-#define POPULATE_CHUNK (8 * ORM_SLAB_SIZE) /* so large a session will use it: one system call instead of a page fault for every 4 KiB */
+#define POPULATE_CHUNK                                                                                                 \
+	(8 *                                                                                                           \
+	 ORM_SLAB_SIZE) /* so large a session will use it: one system call instead of a page fault for every 4 KiB */
 
 static size_t round_up(size_t size, size_t to)
 {
@@ -35,7 +37,8 @@ static size_t arrange(const orm_layout *layout, uint32_t n, size_t *families_at,
 bool orm_slabs_init(orm_mirror *mirror, orm_model_state *model)
 {
 	const orm_layout *layout = model->layout;
-	const size_t each = sizeof(orm_object) + ((size_t)layout->n_out + layout->n_in) * sizeof(orm_family *) + 2 * layout->size;
+	const size_t each =
+		sizeof(orm_object) + ((size_t)layout->n_out + layout->n_in) * sizeof(orm_family *) + 2 * layout->size;
 	size_t n = (ORM_SLAB_SIZE - sizeof(orm_slab)) / each;
 
 	(void)mirror;
@@ -44,7 +47,8 @@ bool orm_slabs_init(orm_mirror *mirror, orm_model_state *model)
 	while (n > 1 && arrange(layout, (uint32_t)n, &model->families_at, &model->structs_at) > ORM_SLAB_SIZE)
 		n--;
 	model->capacity = (uint32_t)n;
-	model->slab_size = round_up(arrange(layout, (uint32_t)n, &model->families_at, &model->structs_at), ORM_SLAB_SIZE);
+	model->slab_size =
+		round_up(arrange(layout, (uint32_t)n, &model->families_at, &model->structs_at), ORM_SLAB_SIZE);
 	return model->structs_at < ORM_SLAB_SIZE; /* else a struct's address would not lead to its slab */
 }
 
@@ -61,7 +65,7 @@ static bool add_chunk(orm_mirror *mirror, size_t least)
 		return false;
 	/* One slab's size more, so that an aligned address is in it. */
 	chunk->map = mmap(NULL, size + ORM_SLAB_SIZE, PROT_READ | PROT_WRITE,
-	                  MAP_PRIVATE | MAP_ANONYMOUS | (size >= POPULATE_CHUNK ? MAP_POPULATE : 0), -1, 0);
+			  MAP_PRIVATE | MAP_ANONYMOUS | (size >= POPULATE_CHUNK ? MAP_POPULATE : 0), -1, 0);
 	if (chunk->map == MAP_FAILED) {
 		free(chunk);
 		return false;

@@ -13,45 +13,46 @@
 #define ORM_SLAB_SIZE ((size_t)65536)
 
 typedef struct orm_family orm_family;
-typedef struct orm_slab   orm_slab;
+typedef struct orm_slab orm_slab;
 
 /*
- * Objects of one model, aligned to ORM_SLAB_SIZE so that any struct's address leads to it. A model whose structs are larger
- * than that gets slabs of one object each.
+ * Objects of one model, aligned to ORM_SLAB_SIZE so that any struct's address leads to it. A model whose structs are
+ * larger than that gets slabs of one object each.
  */
 struct orm_slab {
 	const orm_layout *layout;
-	orm_slab         *next;      /* of the same model, in the order of creation */
-	size_t            n_before;  /* objects in the slabs before it */
-	char             *structs;
-	ptrdiff_t         snapshot;  /* from a struct to its snapshot, bytes */
-	orm_family      **families;  /* of each object: layout->n_out of which it is a child, then layout->n_in of which it is the parent */
-	uint32_t          stride;    /* sizeof the struct */
-	uint32_t          n_families;
-	uint32_t          n_objects;
-	uint32_t          capacity;
-	bool              watched;   /* some object may have flags that its struct does not show */
-	orm_object        objects[];
+	orm_slab *next;  /* of the same model, in the order of creation */
+	size_t n_before; /* objects in the slabs before it */
+	char *structs;
+	ptrdiff_t snapshot;    /* from a struct to its snapshot, bytes */
+	orm_family **families; /* of each object: layout->n_out of which it is a child, then layout->n_in of which it is
+				  the parent */
+	uint32_t stride;       /* sizeof the struct */
+	uint32_t n_families;
+	uint32_t n_objects;
+	uint32_t capacity;
+	bool watched; /* some object may have flags that its struct does not show */
+	orm_object objects[];
 };
 
 /* What a mirror has for each model. */
 typedef struct orm_model_state {
 	const orm_layout *layout;
-	orm_slab         *first, *last;
-	orm_map           keys;        /* by primary key, of snapshots: of the first n_indexed objects */
-	orm_slab         *indexed;     /* the slab that the last of these is in; NULL: none is */
-	size_t            n_indexed;
-	uint64_t        **given;       /* sets of columns that orm_adds were given; owned by the arena */
-	uint16_t          n_given, given_capacity;
-	uint32_t          capacity;    /* of a slab */
-	size_t            structs_at, families_at, slab_size;
-	void             *scratch;     /* structs of one chunk of rows that arrive for existing objects */
+	orm_slab *first, *last;
+	orm_map keys;      /* by primary key, of snapshots: of the first n_indexed objects */
+	orm_slab *indexed; /* the slab that the last of these is in; NULL: none is */
+	size_t n_indexed;
+	uint64_t **given; /* sets of columns that orm_adds were given; owned by the arena */
+	uint16_t n_given, given_capacity;
+	uint32_t capacity; /* of a slab */
+	size_t structs_at, families_at, slab_size;
+	void *scratch; /* structs of one chunk of rows that arrive for existing objects */
 } orm_model_state;
 
 #define ORM_HANDLES_PER_PAGE 512
 
 typedef struct orm_handle_page {
-	uint64_t    number; /* handle / ORM_HANDLES_PER_PAGE */
+	uint64_t number; /* handle / ORM_HANDLES_PER_PAGE */
 	orm_object *objects[ORM_HANDLES_PER_PAGE];
 } orm_handle_page;
 
@@ -59,35 +60,35 @@ typedef struct orm_dispute orm_dispute;
 
 struct orm_mirror {
 	const orm_binding *binding;
-	uint32_t           participant;
-	uint64_t           n_handles;    /* handles given to new objects */
-	uint64_t           seen;
-	orm_arena          arena;
-	orm_model_state   *models;       /* one per layout */
-	orm_map            slabs;        /* all, by address */
-	struct orm_slab_chunk *chunks;   /* the memory of slabs */
-	char              *chunk_next, *chunk_end;
+	uint32_t participant;
+	uint64_t n_handles; /* handles given to new objects */
+	uint64_t seen;
+	orm_arena arena;
+	orm_model_state *models;       /* one per layout */
+	orm_map slabs;                 /* all, by address */
+	struct orm_slab_chunk *chunks; /* the memory of slabs */
+	char *chunk_next, *chunk_end;
 
-	orm_map            pages;        /* of handles */
-	orm_handle_page   *last_page;
+	orm_map pages; /* of handles */
+	orm_handle_page *last_page;
 
-	orm_map           *families;     /* one per association, by foreign key */
-	orm_family       **last_family;  /* one per association: what the last look-up gave, or NULL */
-	orm_family       **stale;        /* families whose children are to be looked through: see orm_families_tidy */
-	size_t             n_stale, stale_capacity;
-	bool               batching;     /* children that leave are only noted */
-	bool               out_of_memory; /* some list could not grow: checked at the end of each operation */
+	orm_map *families;        /* one per association, by foreign key */
+	orm_family **last_family; /* one per association: what the last look-up gave, or NULL */
+	orm_family **stale;       /* families whose children are to be looked through: see orm_families_tidy */
+	size_t n_stale, stale_capacity;
+	bool batching;      /* children that leave are only noted */
+	bool out_of_memory; /* some list could not grow: checked at the end of each operation */
 
-	orm_value         *values;       /* room for a key, or a foreign key */
-	orm_value         *other_values;
-	orm_object       **walk;         /* objects that a walk found; kept for the next */
-	size_t             n_walk, walk_capacity;
+	orm_value *values; /* room for a key, or a foreign key */
+	orm_value *other_values;
+	orm_object **walk; /* objects that a walk found; kept for the next */
+	size_t n_walk, walk_capacity;
 
-	orm_map            disputes;     /* by object and column */
-	orm_conflict      *conflicts;    /* see conflict.c */
+	orm_map disputes;        /* by object and column */
+	orm_conflict *conflicts; /* see conflict.c */
 	struct orm_conflict_place *places;
-	size_t             n_conflicts;
-	orm_arena          conflict_arena;
+	size_t n_conflicts;
+	orm_arena conflict_arena;
 };
 
 static inline orm_slab *orm_slab_of(const void *inside)
@@ -136,7 +137,9 @@ static inline orm_family **orm_families_in(const orm_object *object)
 }
 
 /* Flags that make an object part of the draft though its struct and snapshot may be equal. */
-#define OBJECT_WATCHED (OBJECT_NEW | OBJECT_DELETING | OBJECT_RELINKED | OBJECT_DISPUTED | OBJECT_PENDING | OBJECT_DELETED | OBJECT_MOVED)
+#define OBJECT_WATCHED                                                                                                 \
+	(OBJECT_NEW | OBJECT_DELETING | OBJECT_RELINKED | OBJECT_DISPUTED | OBJECT_PENDING | OBJECT_DELETED |          \
+	 OBJECT_MOVED)
 
 static inline void orm_object_flag(orm_object *object, unsigned flags)
 {
@@ -155,7 +158,7 @@ bool orm_slabs_init(orm_mirror *mirror, orm_model_state *model);
 
 /* The next object of the model: record cleared, families NULL, struct and snapshot not set. NULL when out of memory. */
 orm_object *orm_slab_take(orm_mirror *mirror, orm_model_state *model);
-void        orm_slabs_free(orm_mirror *mirror);
+void orm_slabs_free(orm_mirror *mirror);
 
 /* ---- finding (mirror_index.c) ------------------------------------------------------------------------------- */
 
@@ -163,12 +166,13 @@ bool orm_handle_put(orm_mirror *mirror, uint64_t handle, orm_object *object); /*
 void orm_handle_remove(orm_mirror *mirror, uint64_t handle);
 
 /*
- * In and out of the map of keys, by the snapshot's key. A key that is not known yet (a generated one that is 0) is not put. New objects are not put one by one: the
- * map catches up when somebody looks, so that a long result that nobody asks for by key pays nothing for it.
+ * In and out of the map of keys, by the snapshot's key. A key that is not known yet (a generated one that is 0) is not
+ * put. New objects are not put one by one: the map catches up when somebody looks, so that a long result that nobody
+ * asks for by key pays nothing for it.
  */
-bool        orm_key_put(orm_mirror *mirror, orm_object *object);
-void        orm_key_remove(orm_mirror *mirror, orm_object *object);
-bool        orm_key_is_known(const orm_layout *layout, const void *structure);
+bool orm_key_put(orm_mirror *mirror, orm_object *object);
+void orm_key_remove(orm_mirror *mirror, orm_object *object);
+bool orm_key_is_known(const orm_layout *layout, const void *structure);
 orm_object *orm_key_find_integer(orm_mirror *mirror, const orm_layout *layout, int64_t key);
 orm_object *orm_key_find(orm_mirror *mirror, const orm_layout *layout, const orm_value *key);
 
@@ -189,16 +193,18 @@ orm_status orm_mirror_not_ours(const char *model, const char *name, orm_error *e
 /* The set of columns that this new object was given. */
 const uint64_t *orm_given_of(const orm_mirror *mirror, const orm_object *object);
 
-/* Does this member have an edit that is not published? */
+/* Does this member have an edit that is not published? (edits.c) */
 bool orm_is_edited(const orm_object *object, const orm_member *member);
 bool orm_has_edits(const orm_object *object);
 
 /* Plain assignments to this object's pointers and foreign keys take effect; see relationship.c. */
 orm_status orm_settle_object(orm_mirror *mirror, orm_object *object, orm_error *error);
 /* The child's parent becomes `target`; NULL: none. ORM_EINVAL where the foreign key may not be NULL. */
-orm_status orm_relink(orm_mirror *mirror, orm_object *child, const orm_association *association, orm_object *target, orm_error *error);
+orm_status orm_relink(orm_mirror *mirror, orm_object *child, const orm_association *association, orm_object *target,
+		      orm_error *error);
 
-/* The child is where its foreign key's columns say, unless a pointer was assigned. For columns that the server changed. */
+/* The child is where its foreign key's columns say, unless a pointer was assigned. For columns that the server changed.
+ */
 void orm_settle_columns(orm_mirror *mirror, orm_object *child, const orm_association *association);
 
 /* Leave the session: out of all maps and lists; the struct stays as it is. */
@@ -211,10 +217,13 @@ orm_status orm_object_readd(orm_mirror *mirror, orm_object *object, orm_error *e
 void orm_object_revert(orm_mirror *mirror, orm_object *object);
 
 /*
- * Collect into mirror->walk the objects with edits or with one of `flags`; settles nothing. False when out of memory. A slab whose structs equal
- * their snapshots and which is not watched costs one comparison.
+ * Collect into mirror->walk the objects with edits or with one of `flags`; settles nothing. False when out of memory. A
+ * slab whose structs equal their snapshots and which is not watched costs one comparison.
  */
 bool orm_mirror_walk(orm_mirror *mirror, unsigned flags, bool edits);
+
+/* Add one to mirror->walk. */
+bool orm_walk_note(orm_mirror *mirror, orm_object *object);
 
 /* The flags of objects that are part of a draft, or may be. */
 #define OBJECT_DRAFTED (OBJECT_NEW | OBJECT_DELETING | OBJECT_RELINKED | OBJECT_DISPUTED | OBJECT_MOVED)
@@ -222,29 +231,29 @@ bool orm_mirror_walk(orm_mirror *mirror, unsigned flags, bool edits);
 /* ---- rows that arrive (install.c) --------------------------------------------------------------------------- */
 
 typedef enum orm_install_kind {
-	INSTALL_ROWS,    /* of a query */
-	INSTALL_ADDED,   /* objects that others added */
-	INSTALL_CHANGED  /* columns that others changed; unknown objects are passed over */
+	INSTALL_ROWS,   /* of a query */
+	INSTALL_ADDED,  /* objects that others added */
+	INSTALL_CHANGED /* columns that others changed; unknown objects are passed over */
 } orm_install_kind;
 
-orm_status orm_install(orm_mirror *mirror, const Ormd__V1__Objects *objects, orm_install_kind kind, orm_mirror_result *result,
-                       orm_error *error);
+orm_status orm_install(orm_mirror *mirror, const Ormd__V1__Objects *objects, orm_install_kind kind,
+		       orm_mirror_result *result, orm_error *error);
 
 /* ---- what is remembered about others' changes (conflict.c) -------------------------------------------------- */
 
 struct orm_dispute {
 	orm_object *object;
-	uint64_t    base;   /* the revision that the edit was made on */
-	uint16_t    column; /* ORM_NO_NUMBER: the object as a whole */
-	bool        gone;   /* it has left the session */
+	uint64_t base;   /* the revision that the edit was made on */
+	uint16_t column; /* ORM_NO_NUMBER: the object as a whole */
+	bool gone;       /* it has left the session */
 };
 
 /* Remember; the first base stays. False when out of memory. */
-bool         orm_dispute_put(orm_mirror *mirror, orm_object *object, uint16_t column, uint64_t base);
+bool orm_dispute_put(orm_mirror *mirror, orm_object *object, uint16_t column, uint64_t base);
 orm_dispute *orm_dispute_find(const orm_mirror *mirror, const orm_object *object, uint16_t column);
-void         orm_disputes_clear(orm_mirror *mirror); /* and the list of conflicts */
-void         orm_disputes_fini(orm_mirror *mirror);
+void orm_disputes_clear(orm_mirror *mirror); /* and the list of conflicts */
+void orm_disputes_fini(orm_mirror *mirror);
 /* Objects with edits that have left: list them as conflicts. ORM_OK if there is none, else ORM_ECONFLICT. */
-orm_status   orm_disputes_check_gone(orm_mirror *mirror, orm_error *error);
+orm_status orm_disputes_check_gone(orm_mirror *mirror, orm_error *error);
 
 #endif

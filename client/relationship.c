@@ -42,7 +42,8 @@ static void write_columns(orm_object *child, const orm_association *association,
 			const orm_layout *parent = association->parent;
 			orm_value value;
 
-			orm_member_get(&parent->members[association->parent_columns[i]], orm_snapshot_of(family->parent), &value);
+			orm_member_get(&parent->members[association->parent_columns[i]],
+				       orm_snapshot_of(family->parent), &value);
 			orm_member_set(member, structure, &value);
 		} else if (family || association->child->mapper->columns[member->column].nullable) {
 			memset((char *)structure + member->offset, 0, member->size);
@@ -57,20 +58,22 @@ static const char *name_of(const orm_association *association)
 	return association->child->mapper->columns[association->child_columns[0]].name;
 }
 
-orm_status orm_relink(orm_mirror *mirror, orm_object *child, const orm_association *association, orm_object *target, orm_error *error)
+orm_status orm_relink(orm_mirror *mirror, orm_object *child, const orm_association *association, orm_object *target,
+		      orm_error *error)
 {
 	const orm_layout *layout = association->child;
 	orm_family *family = NULL;
 
 	if (!target && !association->foreign_key->nullable)
-		return orm_fail_at(error, ORM_EINVAL, layout->model->name, name_of(association),
-		                   "cannot be unset, because %s.%s may not be NULL: point it to another %s, or delete the %s", layout->model->name,
-		                   layout->mapper->columns[association->child_columns[0]].name, association->parent->model->name,
-		                   layout->model->name);
+		return orm_fail_at(
+			error, ORM_EINVAL, layout->model->name, name_of(association),
+			"cannot be unset, because %s.%s may not be NULL: point it to another %s, or delete the %s",
+			layout->model->name, layout->mapper->columns[association->child_columns[0]].name,
+			association->parent->model->name, layout->model->name);
 	if (target) {
 		if (target->flags & (OBJECT_GONE | OBJECT_DELETING | OBJECT_DELETED))
 			return orm_fail_at(error, ORM_ESTATE, layout->model->name, name_of(association),
-			                   "points to an object that is deleted or has left the session");
+					   "points to an object that is deleted or has left the session");
 		family = orm_family_of_parent(mirror, target, association);
 		if (!family)
 			return orm_mirror_no_memory(error);
@@ -110,7 +113,8 @@ static orm_status settle_pointer(orm_mirror *mirror, orm_object *child, const or
 
 	memcpy(&pointer, (const char *)orm_struct_of(child) + relation->offset, sizeof pointer);
 	if (pointer == relation->poison)
-		return orm_fail_at(error, ORM_EINVAL, model, name, "was assigned a relationship that is not loaded: call orm_load on it first");
+		return orm_fail_at(error, ORM_EINVAL, model, name,
+				   "was assigned a relationship that is not loaded: call orm_load on it first");
 	if (pointer) {
 		target = orm_mirror_find(mirror, pointer);
 		if (!target || orm_layout_of(target) != relation->target)
@@ -155,7 +159,8 @@ static bool settle_key(orm_mirror *mirror, orm_object *object)
 	for (uint16_t i = 0; i < layout->n_members && !changed; i++) {
 		const orm_member *member = &layout->members[i];
 
-		changed = (member->key || member->referenced) && !orm_member_equal(member, orm_struct_of(object), orm_snapshot_of(object));
+		changed = (member->key || member->referenced) &&
+			  !orm_member_equal(member, orm_struct_of(object), orm_snapshot_of(object));
 	}
 	if (!changed)
 		return true;
@@ -238,12 +243,12 @@ orm_status orm_mirror_settle(orm_mirror *mirror, orm_error *error)
 /* The relationship that a call means, and its objects. */
 typedef struct orm_ends {
 	const orm_relation *relation;
-	orm_object         *object;
-	orm_object         *other;
+	orm_object *object;
+	orm_object *other;
 } orm_ends;
 
-static orm_status find_end(orm_mirror *mirror, const void *address, const orm_layout *layout, const orm_relation *relation,
-                           orm_object **object, orm_error *error)
+static orm_status find_end(orm_mirror *mirror, const void *address, const orm_layout *layout,
+			   const orm_relation *relation, orm_object **object, orm_error *error)
 {
 	const char *model = relation ? relation->owner->model->name : NULL;
 	const char *name = relation ? relation->relationship->name : NULL;
@@ -253,11 +258,12 @@ static orm_status find_end(orm_mirror *mirror, const void *address, const orm_la
 		return orm_mirror_not_ours(model, name, error);
 	if ((*object)->flags & (OBJECT_GONE | OBJECT_DELETING | OBJECT_DELETED))
 		return orm_fail_at(error, ORM_ESTATE, model ? model : orm_layout_of(*object)->model->name, name,
-		                   "the object is deleted or has left the session");
+				   "the object is deleted or has left the session");
 	return ORM_OK;
 }
 
-static orm_status find_ends(orm_mirror *mirror, const void *address, const void *member, const void *other, orm_ends *ends, orm_error *error)
+static orm_status find_ends(orm_mirror *mirror, const void *address, const void *member, const void *other,
+			    orm_ends *ends, orm_error *error)
 {
 	orm_status status = find_end(mirror, address, NULL, NULL, &ends->object, error);
 	const orm_layout *layout;
@@ -268,17 +274,19 @@ static orm_status find_ends(orm_mirror *mirror, const void *address, const void 
 	ends->relation = orm_layout_relation_at(layout, (size_t)((const char *)member - (const char *)address));
 	ends->other = NULL;
 	if (!ends->relation)
-		return orm_fail_at(error, ORM_EINVAL, layout->model->name, NULL,
-		                   "the member is no relationship of the object: pass the address of one, as &post->author");
+		return orm_fail_at(
+			error, ORM_EINVAL, layout->model->name, NULL,
+			"the member is no relationship of the object: pass the address of one, as &post->author");
 	if (other)
 		return find_end(mirror, other, ends->relation->target, ends->relation, &ends->other, error);
 	if (ends->relation->to_many)
 		return orm_fail_at(error, ORM_EINVAL, layout->model->name, ends->relation->relationship->name,
-		                   "is a list: say which object to link or unlink");
+				   "is a list: say which object to link or unlink");
 	return ORM_OK;
 }
 
-orm_status orm_mirror_link(orm_mirror *mirror, const void *object, const void *member, const void *other, orm_error *error)
+orm_status orm_mirror_link(orm_mirror *mirror, const void *object, const void *member, const void *other,
+			   orm_error *error)
 {
 	orm_ends ends;
 	const orm_status status = find_ends(mirror, object, member, other, &ends, error);
@@ -290,7 +298,8 @@ orm_status orm_mirror_link(orm_mirror *mirror, const void *object, const void *m
 	return orm_relink(mirror, ends.object, ends.relation->association, ends.other, error);
 }
 
-orm_status orm_mirror_unlink(orm_mirror *mirror, const void *object, const void *member, const void *other, orm_error *error)
+orm_status orm_mirror_unlink(orm_mirror *mirror, const void *object, const void *member, const void *other,
+			     orm_error *error)
 {
 	orm_ends ends;
 	orm_status status = find_ends(mirror, object, member, other, &ends, error);
@@ -307,8 +316,9 @@ orm_status orm_mirror_unlink(orm_mirror *mirror, const void *object, const void 
 		return status;
 	family = orm_families_out(child)[association->child_slot];
 	if (ends.other && (!family || family->parent != (ends.relation->to_many ? ends.object : ends.other)))
-		return orm_fail_at(error, ORM_EINVAL, ends.relation->owner->model->name, ends.relation->relationship->name,
-		                   "does not lead to that object, so it cannot be unlinked");
+		return orm_fail_at(error, ORM_EINVAL, ends.relation->owner->model->name,
+				   ends.relation->relationship->name,
+				   "does not lead to that object, so it cannot be unlinked");
 	return orm_relink(mirror, child, association, NULL, error);
 }
 

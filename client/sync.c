@@ -58,7 +58,8 @@ static orm_committed find_commit(const Ormd__V1__Sync *sync)
 	for (size_t i = 0; i < sync->n_notices; i++) {
 		if (sync->notices[i]->kind == ORMD__V1__NOTICE_KIND__NOTICE_COMMITTED)
 			committed = COMMITTED_ALL;
-		else if (sync->notices[i]->kind == ORMD__V1__NOTICE_KIND__NOTICE_PUBLISHED && committed == COMMITTED_ALL)
+		else if (sync->notices[i]->kind == ORMD__V1__NOTICE_KIND__NOTICE_PUBLISHED &&
+			 committed == COMMITTED_ALL)
 			committed = COMMITTED_SOME;
 	}
 	return committed;

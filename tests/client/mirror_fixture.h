@@ -26,55 +26,55 @@ ORM_DECLARE(City);
 ORM_DECLARE(Country);
 
 struct User {
-	int64_t          id;
-	const char      *name;
-	const char      *email;
+	int64_t id;
+	const char *name;
+	const char *email;
 	orm_opt_datetime joined; /* has a server default */
-	int32_t          version;
-	Post_list        posts;
+	int32_t version;
+	Post_list posts;
 };
 
 struct Post {
-	int64_t          id;
-	const char      *title;
+	int64_t id;
+	const char *title;
 	orm_opt_datetime published;
-	int64_t          user_id;
-	User            *author;
+	int64_t user_id;
+	User *author;
 };
 
 struct Node {
-	int32_t       id;
-	const char   *label;
+	int32_t id;
+	const char *label;
 	orm_opt_int32 parent_id;
-	Node         *parent;
-	Node_list     children;
+	Node *parent;
+	Node_list children;
 };
 
 struct Line {
-	int64_t         order_no;
-	int32_t         pos;
-	double          amount;
-	bool            done;
-	orm_bytes       note;
-	orm_date        day;
-	orm_time        at;
-	orm_opt_bool    maybe;
-	orm_opt_double  rate;
-	orm_opt_date    due;
-	orm_opt_time    until;
+	int64_t order_no;
+	int32_t pos;
+	double amount;
+	bool done;
+	orm_bytes note;
+	orm_date day;
+	orm_time at;
+	orm_opt_bool maybe;
+	orm_opt_double rate;
+	orm_opt_date due;
+	orm_opt_time until;
 };
 
 struct Country {
 	const char *code;
 	const char *name;
-	City_list   cities;
+	City_list cities;
 };
 
 struct City {
-	int64_t     id;
+	int64_t id;
 	const char *name;
 	const char *country_code;
-	Country    *country;
+	Country *country;
 };
 
 static const orm_field User_fields[] = {
@@ -136,17 +136,18 @@ ORM_MODEL(Line, "lines", Line_fields);
 ORM_MODEL(Country, "countries", Country_fields);
 ORM_MODEL(City, "cities", City_fields);
 
-static const orm_model *const fixture_models[] = {&Post_model, &User_model, &Node_model, &Line_model, &Country_model, &City_model, NULL};
+static const orm_model *const fixture_models[] = {&Post_model,    &User_model, &Node_model, &Line_model,
+						  &Country_model, &City_model, NULL};
 
 typedef struct fixture {
 	orm_binding *binding;
-	orm_mirror  *mirror;
-	orm_arena    arena;  /* messages */
-	orm_draft    draft;
-	orm_error    error;
+	orm_mirror *mirror;
+	orm_arena arena; /* messages */
+	orm_draft draft;
+	orm_error error;
 } fixture;
 
-#define PARTICIPANT 7
+#define PARTICIPANT  7
 #define OWN(counter) ((uint64_t)PARTICIPANT << 40 | (counter))
 
 static inline int fixture_setup(void **state)
@@ -232,11 +233,11 @@ static inline Ormd__V1__Column *make_column(const orm_vector *vector, size_t n_r
 }
 
 /*
- * n rows, whose values are those of n structs one after the other; `columns` NULL: all. Handles first, first + 1, ... The message lives as long as
- * the mirror, since members point into it.
+ * n rows, whose values are those of n structs one after the other; `columns` NULL: all. Handles first, first + 1, ...
+ * The message lives as long as the mirror, since members point into it.
  */
-static inline Ormd__V1__Objects *make_rows(fixture *f, const orm_model *model, uint64_t first, const void *structs, size_t n,
-                                           const uint16_t *columns, size_t n_columns)
+static inline Ormd__V1__Objects *make_rows(fixture *f, const orm_model *model, uint64_t first, const void *structs,
+					   size_t n, const uint16_t *columns, size_t n_columns)
 {
 	const orm_layout *layout = orm_binding_layout(f->binding, model);
 	orm_arena *arena = orm_mirror_arena(f->mirror);
@@ -254,7 +255,8 @@ static inline Ormd__V1__Objects *make_rows(fixture *f, const orm_model *model, u
 		for (size_t c = 0; c < n_columns; c++) {
 			orm_value value;
 
-			orm_member_get(&layout->members[columns ? columns[c] : c], (const char *)structs + i * layout->size, &value);
+			orm_member_get(&layout->members[columns ? columns[c] : c],
+				       (const char *)structs + i * layout->size, &value);
 			orm_vector_builder_put(&builder.vectors[c], &value);
 		}
 		orm_batch_builder_end_row(&builder);
@@ -276,7 +278,8 @@ static inline Ormd__V1__Objects *make_rows(fixture *f, const orm_model *model, u
 }
 
 #define ROWS(f, T, first, ...)                                                                                         \
-	make_rows((f), &T##_model, (first), (const T[]){__VA_ARGS__}, sizeof((const T[]){__VA_ARGS__}) / sizeof(T), NULL, 0)
+	make_rows((f), &T##_model, (first), (const T[]){__VA_ARGS__}, sizeof((const T[]){__VA_ARGS__}) / sizeof(T),    \
+		  NULL, 0)
 
 /* Rows come as the answer to a query; the first one's struct. */
 static inline void *install(fixture *f, const Ormd__V1__Objects *objects)

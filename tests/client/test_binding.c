@@ -97,8 +97,10 @@ static void no_models_are_refused(void **state)
 
 static void plain_scalar_cannot_be_nullable(void **state)
 {
-	static const orm_field fields[] = {{ORM_COLUMN(User, id), .primary_key = true}, {ORM_COLUMN(User, version), .nullable = true}};
-	const orm_model model = {.name = "User", .table = "users", .fields = fields, .n_fields = 2, .size = sizeof(User)};
+	static const orm_field fields[] = {{ORM_COLUMN(User, id), .primary_key = true},
+					   {ORM_COLUMN(User, version), .nullable = true}};
+	const orm_model model = {
+		.name = "User", .table = "users", .fields = fields, .n_fields = 2, .size = sizeof(User)};
 
 	(void)state;
 	refused((const orm_model *const[]){&model, NULL}, "User", "version", "orm_opt_");
@@ -106,8 +108,10 @@ static void plain_scalar_cannot_be_nullable(void **state)
 
 static void version_must_be_an_integer(void **state)
 {
-	static const orm_field fields[] = {{ORM_COLUMN(User, id), .primary_key = true}, {ORM_COLUMN(User, name), .version = true}};
-	const orm_model model = {.name = "User", .table = "users", .fields = fields, .n_fields = 2, .size = sizeof(User)};
+	static const orm_field fields[] = {{ORM_COLUMN(User, id), .primary_key = true},
+					   {ORM_COLUMN(User, name), .version = true}};
+	const orm_model model = {
+		.name = "User", .table = "users", .fields = fields, .n_fields = 2, .size = sizeof(User)};
 
 	(void)state;
 	refused((const orm_model *const[]){&model, NULL}, "User", "name", "version");
@@ -126,8 +130,17 @@ static void members_carry_every_type(void **state)
 {
 	const fixture *f = *state;
 	const orm_layout *line = orm_binding_layout(f->binding, &Line_model);
-	const Line one = {.order_no = -5, .pos = 3, .amount = -0.5, .done = true, .note = {"ab", 2}, .day = {-7}, .at = {86399999999},
-	                  .maybe = {true, true}, .rate = {true, 2.5}, .due = {true, {4}}, .until = {true, {9}}};
+	const Line one = {.order_no = -5,
+			  .pos = 3,
+			  .amount = -0.5,
+			  .done = true,
+			  .note = {"ab", 2},
+			  .day = {-7},
+			  .at = {86399999999},
+			  .maybe = {true, true},
+			  .rate = {true, 2.5},
+			  .due = {true, {4}},
+			  .until = {true, {9}}};
 	Line two;
 
 	memset(&two, 0xaa, sizeof two);

@@ -18,7 +18,8 @@ static Ormd__V1__Value *text_value(fixture *f, const char *text)
 	return value;
 }
 
-static Ormd__V1__FieldConflict *field_conflict(fixture *f, uint64_t handle, uint32_t column, const char *theirs, uint64_t rev)
+static Ormd__V1__FieldConflict *field_conflict(fixture *f, uint64_t handle, uint32_t column, const char *theirs,
+					       uint64_t rev)
 {
 	Ormd__V1__FieldConflict *conflict = orm_arena_alloc(&f->arena, sizeof *conflict);
 
@@ -101,7 +102,9 @@ static void same_value_is_a_conflict_too(void **state)
 	User *user = INSTALL(f, User, 1, {.id = 7, .name = "base"});
 
 	user->name = "mine";
-	sync_changed(f, 9, make_rows(f, &User_model, 1, &(User){.name = "base"}, 1, COLUMNS(USER_NAME))); /* away and back: ABA */
+	sync_changed(
+		f, 9,
+		make_rows(f, &User_model, 1, &(User){.name = "base"}, 1, COLUMNS(USER_NAME))); /* away and back: ABA */
 	build(f);
 	assert_int_equal(updates_of(f, USER_NAME)->base_rev, 0);
 }
@@ -179,7 +182,8 @@ static void conflicts_without_a_sync_are_resolved_too(void **state)
 {
 	fixture *f = *state;
 	User *user = INSTALL(f, User, 1, {.id = 7, .name = "base", .email = "e"});
-	Ormd__V1__FieldConflict *fields[] = {field_conflict(f, 1, USER_NAME, "theirs", 9), field_conflict(f, 1, USER_EMAIL, NULL, 8)};
+	Ormd__V1__FieldConflict *fields[] = {field_conflict(f, 1, USER_NAME, "theirs", 9),
+					     field_conflict(f, 1, USER_EMAIL, NULL, 8)};
 	const orm_conflict *list;
 	size_t n;
 

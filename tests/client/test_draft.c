@@ -89,21 +89,31 @@ static void given_members_split_the_batch_in_order(void **state)
 static void every_type_comes_back_as_it_was(void **state)
 {
 	fixture *f = *state;
-	const Line line = {.order_no = 5, .pos = -2, .amount = 1.5, .done = true, .note = {"\0x", 2}, .day = {20000}, .at = {1}, .maybe = {true, true},
-	                   .rate = {true, 0.25}, .until = {true, {7}}};
+	const Line line = {.order_no = 5,
+			   .pos = -2,
+			   .amount = 1.5,
+			   .done = true,
+			   .note = {"\0x", 2},
+			   .day = {20000},
+			   .at = {1},
+			   .maybe = {true, true},
+			   .rate = {true, 0.25},
+			   .until = {true, {7}}};
 	const Line *back;
 	Ormd__V1__Objects *objects;
 
 	assert_non_null(add(f, &Line_model, &line, NULL));
-	assert_non_null(add(f, &Line_model, &(Line){.order_no = 6, .pos = 1, .note = {"", 0}, .rate = {false, 3}}, NULL));
+	assert_non_null(
+		add(f, &Line_model, &(Line){.order_no = 6, .pos = 1, .note = {"", 0}, .rate = {false, 3}}, NULL));
 	build(f);
 	objects = only_adds(f)->objects;
 	assert_true(find_column(objects->values, 8)->doubles[1] == 0); /* NULL is zero on the wire */
-	objects->first_handle = 100; /* and back, as if from the server */
+	objects->first_handle = 100;                                   /* and back, as if from the server */
 	back = install(f, objects);
 	assert_int_equal(back->order_no, 5);
 	assert_int_equal(back->pos, -2);
-	assert_true(back->amount == 1.5 && back->done && back->maybe.has && back->maybe.value && back->rate.value == 0.25);
+	assert_true(back->amount == 1.5 && back->done && back->maybe.has && back->maybe.value &&
+		    back->rate.value == 0.25);
 	assert_memory_equal(back->note.data, "\0x", 2);
 	assert_int_equal(back->day.days, 20000);
 	assert_int_equal(back->at.us, 1);
@@ -151,7 +161,8 @@ static void generated_keys_reach_children(void **state)
 	assert_int_equal(post->user_id, 41);
 	assert_ptr_equal(post->author, b);
 	assert_int_equal(b->posts.len, 1);
-	assert_ptr_equal(orm_object_struct(orm_mirror_by_key(f->mirror, orm_binding_layout(f->binding, &User_model), &key)), b);
+	assert_ptr_equal(
+		orm_object_struct(orm_mirror_by_key(f->mirror, orm_binding_layout(f->binding, &User_model), &key)), b);
 	build(f);
 	assert_int_equal(f->draft.n_parts, 0);
 	INSTALL(f, Post, 900, {.id = 7, .title = "late", .user_id = 41});
@@ -210,7 +221,8 @@ static void new_parent_with_a_key_is_referred_to_by_it(void **state)
 static void only_changed_columns_travel(void **state)
 {
 	fixture *f = *state;
-	User *a = INSTALL(f, User, 1, {.id = 1, .name = "a"}, {.id = 2, .name = "b"}, {.id = 3, .name = "c"}, {.id = 4, .name = "d"});
+	User *a = INSTALL(f, User, 1, {.id = 1, .name = "a"}, {.id = 2, .name = "b"}, {.id = 3, .name = "c"},
+			  {.id = 4, .name = "d"});
 	User *b = orm_object_struct(orm_mirror_by_handle(f->mirror, 2));
 	User *d = orm_object_struct(orm_mirror_by_handle(f->mirror, 4));
 	const Ormd__V1__Updates *updates;
@@ -326,7 +338,9 @@ static void key_can_be_changed(void **state)
 	publish(f, 0, 0, 0);
 	assert_null(orm_mirror_by_key(f->mirror, orm_binding_layout(f->binding, &User_model), &key));
 	key.integer = 100;
-	assert_ptr_equal(orm_object_struct(orm_mirror_by_key(f->mirror, orm_binding_layout(f->binding, &User_model), &key)), user);
+	assert_ptr_equal(
+		orm_object_struct(orm_mirror_by_key(f->mirror, orm_binding_layout(f->binding, &User_model), &key)),
+		user);
 }
 
 /* ---- parts --------------------------------------------------------------------------------------------------- */

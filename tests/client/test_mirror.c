@@ -43,7 +43,15 @@ static void foreign_pointers_are_recognised(void **state)
 static void rows_become_structs(void **state)
 {
 	fixture *f = *state;
-	const Line line = {.order_no = 5, .pos = -2, .amount = 1.5, .done = true, .note = {"\0x", 2}, .day = {20000}, .at = {1}, .rate = {true, 0.25}, .until = {true, {7}}};
+	const Line line = {.order_no = 5,
+			   .pos = -2,
+			   .amount = 1.5,
+			   .done = true,
+			   .note = {"\0x", 2},
+			   .day = {20000},
+			   .at = {1},
+			   .rate = {true, 0.25},
+			   .until = {true, {7}}};
 	const Line bare = {.order_no = 5, .pos = 3};
 	const Line *one = INSTALL(f, Line, 11, line, bare);
 	const Line *other = orm_object_struct(orm_mirror_by_handle(f->mirror, 12));
@@ -123,10 +131,16 @@ static void many_objects_keep_their_addresses(void **state)
 
 static void struct_larger_than_a_slab_works(void **state)
 {
-	typedef struct Big { int64_t id; char filler[200000]; const char *text; } Big;
-	static const orm_field fields[] = {{.name = "id", .offset = offsetof(Big, id), .type = ORM_INT64, .primary_key = true},
-	                                   {.name = "text", .offset = offsetof(Big, text), .type = ORM_TEXT}};
-	static const orm_model model = {.name = "Big", .table = "bigs", .fields = fields, .n_fields = 2, .size = sizeof(Big)};
+	typedef struct Big {
+		int64_t id;
+		char filler[200000];
+		const char *text;
+	} Big;
+	static const orm_field fields[] = {
+		{.name = "id", .offset = offsetof(Big, id), .type = ORM_INT64, .primary_key = true},
+		{.name = "text", .offset = offsetof(Big, text), .type = ORM_TEXT}};
+	static const orm_model model = {
+		.name = "Big", .table = "bigs", .fields = fields, .n_fields = 2, .size = sizeof(Big)};
 	static Big example;
 	orm_error error;
 	orm_binding *binding = orm_binding_new((const orm_model *const[]){&model, NULL}, &error);
@@ -257,7 +271,8 @@ static void members_have_four_ways_of_no_value(void **state)
 	assert_int_equal(orm_mirror_member_state(f->mirror, fresh, &fresh->posts), ORM_MEMBER_SET);
 	publish(f, OWN(1), 10, 1);
 	assert_int_equal(orm_mirror_member_state(f->mirror, fresh, &fresh->email), ORM_MEMBER_NULL);
-	assert_int_equal(orm_mirror_member_state(f->mirror, fresh, &fresh->joined), ORM_MEMBER_UNSET); /* the commit brings it */
+	assert_int_equal(orm_mirror_member_state(f->mirror, fresh, &fresh->joined),
+			 ORM_MEMBER_UNSET); /* the commit brings it */
 	LOAD(f, User, posts, 1);
 	assert_int_equal(orm_mirror_member_state(f->mirror, user, &user->posts), ORM_MEMBER_SET);
 	assert_ok(f, orm_mirror_expire(f->mirror, user, &f->error));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random lives of a mirror: edits, links, deletions, drafts, and what another participant does meanwhile. After every step both sides of every
- * relationship must say the same, and after a discard every struct must show what the server has.
+ * Random lives of a mirror: edits, links, deletions, drafts, and what another participant does meanwhile. After every
+ * step both sides of every relationship must say the same, and after a discard every struct must show what the server
+ * has.
  */
 #include "client/mirror_fixture.h"
 
@@ -13,23 +14,23 @@ enum { MAX_NODES = 120, STEPS = 250, SEEDS = 60 };
 /* The server's side: what it holds for each handle. */
 typedef struct remote {
 	uint64_t handle;
-	Node     value;     /* id and parent_id count */
-	Node    *mirrored;  /* the struct, or NULL */
-	bool     alive;
-	bool     deleted;   /* published, not committed */
+	Node value;     /* id and parent_id count */
+	Node *mirrored; /* the struct, or NULL */
+	bool alive;
+	bool deleted; /* published, not committed */
 } remote;
 
 typedef struct life {
-	fixture  *f;
-	uint32_t  random;
-	remote    remotes[MAX_NODES];
-	size_t    n_remotes;
-	Node     *fresh[MAX_NODES]; /* new, not published */
-	size_t    n_fresh;
-	int32_t   next_key;
-	uint64_t  next_handle, next_own, rev;
-	size_t    step;
-	uint32_t  seed;
+	fixture *f;
+	uint32_t random;
+	remote remotes[MAX_NODES];
+	size_t n_remotes;
+	Node *fresh[MAX_NODES]; /* new, not published */
+	size_t n_fresh;
+	int32_t next_key;
+	uint64_t next_handle, next_own, rev;
+	size_t step;
+	uint32_t seed;
 } life;
 
 static uint32_t roll(life *l, uint32_t n)
@@ -50,7 +51,9 @@ static Node *pick(life *l)
 {
 	for (int i = 0; i < 8; i++) {
 		const size_t at = roll(l, (uint32_t)(l->n_remotes + l->n_fresh + 1));
-		Node *node = at < l->n_remotes ? l->remotes[at].mirrored : at < l->n_remotes + l->n_fresh ? l->fresh[at - l->n_remotes] : NULL;
+		Node *node = at < l->n_remotes                ? l->remotes[at].mirrored
+			     : at < l->n_remotes + l->n_fresh ? l->fresh[at - l->n_remotes]
+							      : NULL;
 
 		if (node && is_live(l, node))
 			return node;
@@ -100,7 +103,8 @@ static void check_pointer(const life *l, const Node *child, Node *const *all, si
 	/* A parent without a key is known by its address alone, as is one whose key came by an edit. */
 	if (child->parent && child->parent != poison && child->parent->id == 0 && !child->parent_id.has)
 		return;
-	fail_msg("seed %u step %zu: node %d with parent_id %d points elsewhere", l->seed, l->step, child->id, child->parent_id.value);
+	fail_msg("seed %u step %zu: node %d with parent_id %d points elsewhere", l->seed, l->step, child->id,
+		 child->parent_id.value);
 }
 
 static void check(life *l)
@@ -128,7 +132,8 @@ static void check(life *l)
 
 static bool differs(const remote *r)
 {
-	return r->mirrored->parent_id.has != r->value.parent_id.has || r->mirrored->parent_id.value != r->value.parent_id.value ||
+	return r->mirrored->parent_id.has != r->value.parent_id.has ||
+	       r->mirrored->parent_id.value != r->value.parent_id.value ||
 	       strcmp(r->mirrored->label, r->value.label) != 0;
 }
 
@@ -159,7 +164,8 @@ static void step_add(life *l)
 	if (roll(l, 2))
 		l->fresh[l->n_fresh++] = ADD(l->f, Node, .label = labels[roll(l, 4)], .parent = parent);
 	else
-		l->fresh[l->n_fresh++] = ADD(l->f, Node, .label = "x", .parent_id = {parent && parent->id, parent ? parent->id : 0});
+		l->fresh[l->n_fresh++] =
+			ADD(l->f, Node, .label = "x", .parent_id = {parent && parent->id, parent ? parent->id : 0});
 	assert_non_null(l->fresh[l->n_fresh - 1]);
 }
 
@@ -187,7 +193,8 @@ static void step_edit(life *l)
 		node->label = labels[roll(l, 4)];
 		break;
 	default:
-		assert_ok(l->f, orm_mirror_link(l->f->mirror, node, &node->parent, roll(l, 2) ? other : NULL, &l->f->error));
+		assert_ok(l->f,
+			  orm_mirror_link(l->f->mirror, node, &node->parent, roll(l, 2) ? other : NULL, &l->f->error));
 		break;
 	}
 }
@@ -242,7 +249,8 @@ static void step_publish(life *l)
 	}
 	assert_ok(l->f, status);
 	for (size_t i = 0; i < l->n_remotes; i++)
-		deleting[i] = l->remotes[i].mirrored && orm_mirror_state(l->f->mirror, l->remotes[i].mirrored) == ORM_DELETED;
+		deleting[i] =
+			l->remotes[i].mirrored && orm_mirror_state(l->f->mirror, l->remotes[i].mirrored) == ORM_DELETED;
 	accept(l->f, l->next_own, l->next_key, (uint32_t)l->f->draft.n_adds);
 	for (size_t i = 0; i < l->n_remotes; i++) {
 		remote *r = &l->remotes[i];
@@ -271,7 +279,8 @@ static void install_remote(life *l, remote *r)
 {
 	orm_mirror_result result = {0};
 
-	assert_ok(l->f, orm_mirror_install(l->f->mirror, make_rows(l->f, &Node_model, r->handle, &r->value, 1, NULL, 0), &result, &l->f->error));
+	assert_ok(l->f, orm_mirror_install(l->f->mirror, make_rows(l->f, &Node_model, r->handle, &r->value, 1, NULL, 0),
+					   &result, &l->f->error));
 	r->mirrored = result.items[0];
 }
 
@@ -283,7 +292,8 @@ static void step_server_row(life *l)
 	if (l->n_remotes + l->n_fresh >= MAX_NODES || l->n_remotes >= MAX_NODES)
 		return;
 	r = &l->remotes[l->n_remotes++];
-	*r = (remote){.handle = l->next_handle++, .value = {.id = l->next_key++, .label = labels[roll(l, 4)]}, .alive = true};
+	*r = (remote){
+		.handle = l->next_handle++, .value = {.id = l->next_key++, .label = labels[roll(l, 4)]}, .alive = true};
 	if (parent)
 		r->value.parent_id = (orm_opt_int32){true, parent->value.id};
 	if (roll(l, 3))
@@ -314,10 +324,12 @@ static void step_change(life *l)
 		return;
 	if (roll(l, 2)) {
 		r->value.label = labels[roll(l, 4)];
-		sync_changed(l->f, ++l->rev, make_rows(l->f, &Node_model, r->handle, &r->value, 1, COLUMNS(NODE_LABEL)));
+		sync_changed(l->f, ++l->rev,
+			     make_rows(l->f, &Node_model, r->handle, &r->value, 1, COLUMNS(NODE_LABEL)));
 	} else {
 		r->value.parent_id = parent ? (orm_opt_int32){true, parent->value.id} : (orm_opt_int32){false, 0};
-		sync_changed(l->f, ++l->rev, make_rows(l->f, &Node_model, r->handle, &r->value, 1, COLUMNS(NODE_PARENT)));
+		sync_changed(l->f, ++l->rev,
+			     make_rows(l->f, &Node_model, r->handle, &r->value, 1, COLUMNS(NODE_PARENT)));
 	}
 }
 
@@ -351,8 +363,9 @@ static void step_expire(life *l)
 
 static void live(life *l)
 {
-	static void (*const steps[])(life *) = {step_add, step_edit, step_edit, step_edit, step_delete, step_discard, step_publish, step_server_row,
-	                                        step_server_row, step_load, step_change, step_change, step_leave, step_expire};
+	static void (*const steps[])(life *) = {
+		step_add,        step_edit,       step_edit, step_edit,   step_delete, step_discard, step_publish,
+		step_server_row, step_server_row, step_load, step_change, step_change, step_leave,   step_expire};
 
 	for (l->step = 0; l->step < STEPS; l->step++) {
 		steps[roll(l, sizeof steps / sizeof steps[0])](l);

@@ -90,7 +90,8 @@ static void text_keys_work_one_way(void **state)
 static void self_reference_leads_to_itself_and_others(void **state)
 {
 	fixture *f = *state;
-	Node *root = INSTALL(f, Node, 1, {.id = 1, .parent_id = {true, 1}}, {.id = 2, .parent_id = {true, 1}}, {.id = 3, .parent_id = {true, 2}});
+	Node *root = INSTALL(f, Node, 1, {.id = 1, .parent_id = {true, 1}}, {.id = 2, .parent_id = {true, 1}},
+			     {.id = 3, .parent_id = {true, 2}});
 	Node *second = orm_object_struct(orm_mirror_by_handle(f->mirror, 2));
 	Node *third = orm_object_struct(orm_mirror_by_handle(f->mirror, 3));
 
@@ -109,7 +110,8 @@ static void list_is_loaded_in_the_order_of_keys(void **state)
 	User *user = INSTALL(f, User, 1, {.id = 1, .name = "a"}, {.id = 2, .name = "b"});
 	User *other = orm_object_struct(orm_mirror_by_handle(f->mirror, 2));
 
-	INSTALL(f, Post, 10, {.id = 9, .title = "z", .user_id = 1}, {.id = 3, .title = "y", .user_id = 2}, {.id = 5, .title = "x", .user_id = 1});
+	INSTALL(f, Post, 10, {.id = 9, .title = "z", .user_id = 1}, {.id = 3, .title = "y", .user_id = 2},
+		{.id = 5, .title = "x", .user_id = 1});
 	assert_int_equal(user->posts.len, UNLOADED);
 	LOAD(f, User, posts, 1);
 	assert_int_equal(user->posts.len, 2);
@@ -160,8 +162,10 @@ static void ten_thousand_lists_are_linear(void **state)
 		users[i] = (User){.id = (int64_t)i + 1, .name = "u"};
 	for (size_t i = 0; i < PARENTS * EACH; i++)
 		posts[i] = (Post){.id = (int64_t)i + 1, .title = "p", .user_id = (int64_t)(i % PARENTS) + 1};
-	assert_ok(f, orm_mirror_install(f->mirror, make_rows(f, &User_model, 1, users, PARENTS, NULL, 0), &result, &f->error));
-	assert_ok(f, orm_mirror_install(f->mirror, make_rows(f, &Post_model, 100000, posts, PARENTS * EACH, NULL, 0), NULL, &f->error));
+	assert_ok(f, orm_mirror_install(f->mirror, make_rows(f, &User_model, 1, users, PARENTS, NULL, 0), &result,
+					&f->error));
+	assert_ok(f, orm_mirror_install(f->mirror, make_rows(f, &Post_model, 100000, posts, PARENTS * EACH, NULL, 0),
+					NULL, &f->error));
 	load(f, &User_model, offsetof(User, posts), 1, PARENTS);
 	for (size_t i = 0; i < PARENTS; i++) {
 		const User *user = result.items[i];
@@ -242,7 +246,8 @@ static void assignment_takes_effect_at_the_next_call(void **state)
 static void nullable_pointer_can_be_unset(void **state)
 {
 	fixture *f = *state;
-	Node *root = INSTALL(f, Node, 1, {.id = 1}, {.id = 2, .parent_id = {true, 1}}, {.id = 3, .parent_id = {true, 1}});
+	Node *root =
+		INSTALL(f, Node, 1, {.id = 1}, {.id = 2, .parent_id = {true, 1}}, {.id = 3, .parent_id = {true, 1}});
 	Node *second = orm_object_struct(orm_mirror_by_handle(f->mirror, 2));
 	Node *third = orm_object_struct(orm_mirror_by_handle(f->mirror, 3));
 
@@ -299,7 +304,8 @@ static void delete_takes_out_of_lists_and_discard_puts_back(void **state)
 {
 	fixture *f = *state;
 	User *user = INSTALL(f, User, 1, {.id = 1, .name = "a"});
-	Post *post = INSTALL(f, Post, 5, {.id = 5, .title = "t", .user_id = 1}, {.id = 6, .title = "u", .user_id = 1}, {.id = 7, .title = "v", .user_id = 1});
+	Post *post = INSTALL(f, Post, 5, {.id = 5, .title = "t", .user_id = 1}, {.id = 6, .title = "u", .user_id = 1},
+			     {.id = 7, .title = "v", .user_id = 1});
 
 	LOAD(f, User, posts, 1);
 	assert_ok(f, orm_mirror_delete(f->mirror, post, &f->error));
@@ -324,6 +330,28 @@ static void deleting_a_parent_frees_children_that_may_be(void **state)
 	assert_ok(f, orm_mirror_delete(f->mirror, user, &f->error)); /* the database cascades */
 	assert_int_equal(post->user_id, 1);
 	assert_false(orm_mirror_is_dirty(f->mirror, post));
+}
+
+static void new_children_go_with_their_parent(void **state)
+{
+	enum { N = 20000 };
+	fixture *f = *state;
+	User *user = INSTALL(f, User, 1, {.id = 1, .name = "a"});
+	Post *fresh = ADD(f, Post, .title = "new", .author = user);
+	Post *old = INSTALL(f, Post, 5, {.id = 5, .title = "t", .user_id = 1});
+	User *leaves = ADD(f, User, .name = "b");
+	Post *with = NULL;
+
+	for (size_t i = 0; i < N; i++)
+		with = ADD(f, Post, .title = "new", .author = leaves);
+	assert_ok(f, orm_mirror_delete(f->mirror, user, &f->error));
+	assert_int_equal(orm_mirror_state(f->mirror, fresh), ORM_DETACHED);
+	assert_int_equal(orm_mirror_state(f->mirror, old), ORM_PERSISTENT);
+	assert_ok(f, orm_mirror_delete(f->mirror, leaves, &f->error));
+	assert_int_equal(orm_mirror_state(f->mirror, with), ORM_DETACHED);
+	build(f);
+	assert_int_equal(f->draft.n_adds, 0);
+	assert_int_equal(f->draft.n_deletes, 1);
 }
 
 static void discard_undoes_links(void **state)
@@ -400,6 +428,7 @@ int main(void)
 		WITH(pointers_to_others_are_refused),
 		WITH(delete_takes_out_of_lists_and_discard_puts_back),
 		WITH(deleting_a_parent_frees_children_that_may_be),
+		WITH(new_children_go_with_their_parent),
 		WITH(discard_undoes_links),
 		WITH(list_that_was_tampered_with_is_mended),
 		WITH(key_of_a_new_object_is_found_by_foreign_keys),

@@ -53,7 +53,9 @@ static void added_objects_appear_in_loaded_lists(void **state)
 	const Post *post;
 
 	LOAD(f, User, posts, 1);
-	sync_added(f, 3, ROWS(f, Post, (uint64_t)3 << 40 | 1, {.id = 8, .title = "t", .user_id = 1}, {.id = 9, .title = "u", .user_id = 2}));
+	sync_added(f, 3,
+		   ROWS(f, Post, (uint64_t)3 << 40 | 1, {.id = 8, .title = "t", .user_id = 1},
+			{.id = 9, .title = "u", .user_id = 2}));
 	assert_int_equal(user->posts.len, 1);
 	post = user->posts.items[0];
 	assert_int_equal(post->id, 8);
@@ -194,7 +196,9 @@ static void commit_brings_defaults_and_versions(void **state)
 	User *user = ADD(f, User, .name = "a");
 
 	publish(f, OWN(1), 5, 1);
-	sync_changed(f, 3, make_rows(f, &User_model, OWN(1), &(User){.joined = {true, {77}}, .version = 1}, 1, COLUMNS(USER_JOINED, USER_VERSION)));
+	sync_changed(f, 3,
+		     make_rows(f, &User_model, OWN(1), &(User){.joined = {true, {77}}, .version = 1}, 1,
+			       COLUMNS(USER_JOINED, USER_VERSION)));
 	assert_ok(f, orm_mirror_committed(f->mirror, &f->error));
 	assert_int_equal(user->joined.value.us, 77);
 	assert_int_equal(user->version, 1);
@@ -208,7 +212,8 @@ static void commit_by_another_makes_persistent(void **state)
 	const uint64_t early = (uint64_t)3 << 40 | 1, late = (uint64_t)3 << 40 | 2;
 	Ormd__V1__Sync *sync = make_sync(f, 5);
 	Ormd__V1__Objects *added = ROWS(f, User, late, {.id = 2, .name = "late"});
-	Ormd__V1__Notice *notices[] = {make_notice(f, ORMD__V1__NOTICE_KIND__NOTICE_COMMITTED), make_notice(f, ORMD__V1__NOTICE_KIND__NOTICE_PUBLISHED)};
+	Ormd__V1__Notice *notices[] = {make_notice(f, ORMD__V1__NOTICE_KIND__NOTICE_COMMITTED),
+				       make_notice(f, ORMD__V1__NOTICE_KIND__NOTICE_PUBLISHED)};
 	User *deleted = INSTALL(f, User, 9, {.id = 9, .name = "x"});
 
 	sync_added(f, 3, ROWS(f, User, early, {.id = 1, .name = "early"}));
@@ -218,14 +223,17 @@ static void commit_by_another_makes_persistent(void **state)
 	sync->n_added = 1;
 	sync->added = &added;
 	assert_ok(f, orm_sync_apply(f->mirror, sync, &f->error));
-	assert_int_equal(orm_mirror_state(f->mirror, orm_object_struct(orm_mirror_by_handle(f->mirror, early))), ORM_PERSISTENT);
-	assert_int_equal(orm_mirror_state(f->mirror, orm_object_struct(orm_mirror_by_handle(f->mirror, late))), ORM_PENDING);
+	assert_int_equal(orm_mirror_state(f->mirror, orm_object_struct(orm_mirror_by_handle(f->mirror, early))),
+			 ORM_PERSISTENT);
+	assert_int_equal(orm_mirror_state(f->mirror, orm_object_struct(orm_mirror_by_handle(f->mirror, late))),
+			 ORM_PENDING);
 	assert_int_equal(orm_mirror_state(f->mirror, deleted), ORM_DETACHED);
 	sync = make_sync(f, 6);
 	sync->n_notices = 1;
 	sync->notices = notices;
 	assert_ok(f, orm_sync_apply(f->mirror, sync, &f->error));
-	assert_int_equal(orm_mirror_state(f->mirror, orm_object_struct(orm_mirror_by_handle(f->mirror, late))), ORM_PERSISTENT);
+	assert_int_equal(orm_mirror_state(f->mirror, orm_object_struct(orm_mirror_by_handle(f->mirror, late))),
+			 ORM_PERSISTENT);
 }
 
 static void both_delete_the_same(void **state)
