@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -259,7 +260,8 @@ static void client_refuses_rubbish_too(void **state)
 	assert_int_equal(listen(listening, 8), 0);
 	for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
 		pid_t child = fork();
-		if (child == 0) { /* the server: the same answer for whoever comes */
+		if (child == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL); /* the server: the same answer for whoever comes */
 			for (;;) {
 				int fd = accept(listening, NULL, NULL);
 				(void)!send(fd, answers[i].bytes, answers[i].size, MSG_NOSIGNAL);

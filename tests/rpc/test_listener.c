@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -92,6 +93,7 @@ static void clients_killed_while_they_connect(void **state)
 	for (unsigned i = 0; i < n; i++) {
 		pid_t child = fork();
 		if (child == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			for (;;) {
 				rpc_channel_options options = {.limits = rpc_limits_default()};
 				rpc_status          status;

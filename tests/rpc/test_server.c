@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,6 +67,7 @@ static void channel_of_the_parent_refuses_to_work_in_a_child(void **state)
 	assert_int_equal(add(channel, 1, SUPPORT_PATIENCE_MS, &status), RPC_OK);
 	pid_t child = fork();
 	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		bool ok = add(channel, 2, 1000, &status) == RPC_FAILED_PRECONDITION && strstr(status.message, "forked");
 		Ormd__Test__V1__StreamRequest request = ORMD__TEST__V1__STREAM_REQUEST__INIT;
 		ok = ok && !rpc_channel_open_stream(channel, echo, ECHO_STREAM, &request.base, ORM_NO_DEADLINE, &status);
@@ -97,6 +99,7 @@ static pid_t connected_child(bool heir, pid_t *heir_pid)
 	assert_int_equal(pipe(ready), 0);
 	pid_t child = fork();
 	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		rpc_channel_options options = {.limits = rpc_limits_default()};
 		rpc_status          status;
 		rpc_channel        *channel = rpc_channel_open(address, &options, &status);
