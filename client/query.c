@@ -379,7 +379,9 @@ void orm_with_member(orm_query *query, const orm_model *model, size_t offset)
 				  query->layout->model->name);
 		return;
 	}
-	append(query, &query->loads, &(uint32_t){relation->number}, sizeof(uint32_t));
+	const uint32_t number = relation->number;
+
+	append(query, &query->loads, &number, sizeof number);
 }
 
 void orm_limit(orm_query *query, uint64_t n)
