@@ -144,6 +144,30 @@ static void all_conflicts_of_a_draft_are_told(void **state)
 	assert_null(ormd_unit_by_key(lib.session, lib.tag, &(orm_value){.type = ORM_TEXT, .size = 1, .text = "t"}));
 }
 
+static void many_conflicts_are_told(void **state)
+{
+	(void)state;
+	enum { N = 25 };
+	const uint64_t base = ormd_session_revision(lib.session);
+	rows_draft draft;
+
+	draft_init(&draft, &lib);
+	for (int i = 0; i < N; i++) {
+		const char code[] = {(char)('a' + i), '\0'};
+		const uint64_t tag = install_row(&lib, lib.tag, false, CELLS(TEXT(TAG_CODE, code)))->handle;
+
+		assert_int_equal(update_row(&lib, lib.ann, lib.tag, tag, CELLS(TEXT(TAG_LABEL, "theirs"))), ORM_OK);
+		draft_update(&draft, lib.tag, tag, base, CELLS(TEXT(TAG_LABEL, "mine")));
+	}
+	assert_int_equal(draft_publish(&draft, lib.bob), ORM_ECONFLICT);
+	assert_int_equal(lib.published.n_conflicts, N);
+	for (size_t i = 0; i < N; i++) {
+		assert_string_equal(print_value(&lib, &lib.published.conflicts[i].theirs), "'theirs'");
+		assert_string_equal(print_value(&lib, &lib.published.conflicts[i].mine), "'mine'");
+		assert_true(lib.published.conflicts[i].base.null);
+	}
+}
+
 static void deleting_what_another_changed_is_a_conflict(void **state)
 {
 	(void)state;
@@ -305,6 +329,7 @@ int main(void)
 		TEST(equal_values_by_two_are_a_conflict),
 		TEST(ones_own_changes_do_not_conflict),
 		TEST(all_conflicts_of_a_draft_are_told),
+		TEST(many_conflicts_are_told),
 		TEST(deleting_what_another_changed_is_a_conflict),
 		TEST(changing_what_another_deleted_is_a_conflict),
 		TEST(referring_to_what_another_deleted_is_a_conflict),

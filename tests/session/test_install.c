@@ -218,6 +218,48 @@ static void each_piece_of_a_result_is_told(void **state)
 	}
 }
 
+static void without_memory_nothing_is_lost(void **state)
+{
+	(void)state;
+	enum { N = 40 };
+	const uint64_t known =
+		install_row(&lib, lib.tag, false, CELLS(TEXT(TAG_CODE, "0"), TEXT(TAG_LABEL, "old")))->handle;
+	ormd_install install = {.session = lib.session, .populate_existing = true};
+	orm_pool *pool = &lib.session->pool;
+	orm_batch_builder builder;
+	orm_vector vectors[N_TAG];
+	orm_batch batch;
+	ormd_object *objects[N];
+	size_t failures = 0;
+	orm_status status;
+
+	assert_true(orm_batch_builder_init(&builder, lib.tag, NULL, 0));
+	for (int i = 0; i < N; i++) {
+		char code[8];
+
+		snprintf(code, sizeof code, "%d", i);
+		orm_vector_builder_put_text(&builder.vectors[TAG_CODE], code, strlen(code));
+		orm_vector_builder_put_text(&builder.vectors[TAG_LABEL], "a new label", 11);
+		orm_batch_builder_end_row(&builder);
+	}
+	assert_true(orm_batch_builder_view(&builder, vectors, &batch));
+	while (orm_arena_alloc(&pool->arena, 16) && pool->arena.size < ((size_t)1 << 20))
+		pool->arena.budget = pool->arena.size; /* use up what is left */
+	for (;;) {
+		status = ormd_unit_install(&install, &batch, objects, &lib.error);
+		if (status == ORM_OK)
+			break;
+		assert_int_equal(status, ORM_ENOMEM);
+		assert_true(failures++ < 1000);
+		check_consistency(&lib);
+		pool->arena.budget += 48;
+	}
+	assert_true(failures > 8);
+	assert_true(objects[0]->handle == known);
+	assert_string_equal(cell_of(&lib, known, TAG_LABEL), "'a new label'");
+	orm_batch_builder_fini(&builder);
+}
+
 static void memory_has_its_limit(void **state)
 {
 	(void)state;
@@ -256,6 +298,7 @@ int main(void)
 		TEST(a_row_that_is_gone_leaves),
 		TEST(many_rows_come_at_once),
 		TEST(each_piece_of_a_result_is_told),
+		TEST(without_memory_nothing_is_lost),
 		cmocka_unit_test(memory_has_its_limit),
 	};
 

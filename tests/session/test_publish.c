@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "session/unit_support.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static shelf lib;
@@ -488,6 +489,70 @@ static void parts_are_invisible_until_the_end(void **state)
 	assert_int_equal(ormd_draft_end(lib.session, &lib.arena, &lib.published, &lib.error), ORM_ESTATE);
 }
 
+static void a_key_may_change_by_reference(void **state)
+{
+	(void)state;
+	const uint64_t chapter =
+		install_row(&lib, lib.chapter, false, CELLS(INT(CHAPTER_BOOK, 8), INT32(CHAPTER_NUMBER, 1)))->handle;
+	const uint64_t book = add_row(&lib, lib.ann, lib.book, CELLS(TEXT(BOOK_TITLE, "takes key 1")));
+	const orm_value key[] = {int_value(ORM_INT64, 1), int_value(ORM_INT32, 1)};
+	rows_draft draft;
+
+	draft_init(&draft, &lib);
+	draft_update_to(&draft, lib.chapter, chapter, 0, lib.chapter_book, book);
+	assert_int_equal(draft_publish(&draft, lib.ann), ORM_OK);
+	assert_ptr_equal(ormd_unit_by_key(lib.session, lib.chapter, key), ormd_unit_by_handle(lib.session, chapter));
+	check_consistency(&lib);
+
+	/* A key that is set to what it is has not changed. */
+	add_row(&lib, lib.ann, lib.paragraph,
+		CELLS(INT(PARAGRAPH_BOOK, 1), INT32(PARAGRAPH_CHAPTER, 1), INT32(PARAGRAPH_NUMBER, 1)));
+	assert_int_equal(update_row(&lib, lib.ann, lib.chapter, chapter, CELLS(INT32(CHAPTER_NUMBER, 1))), ORM_OK);
+	assert_int_equal(update_row(&lib, lib.ann, lib.chapter, chapter, CELLS(INT32(CHAPTER_NUMBER, 2))), ORM_EINVAL);
+}
+
+static void a_draft_may_come_in_many_parts(void **state)
+{
+	(void)state;
+	enum { N = 20 };
+	const uint64_t author = add_row(&lib, lib.bob, lib.author, CELLS(TEXT(AUTHOR_NAME, "Ada")));
+	const uint64_t book = add_row(&lib, lib.bob, lib.book, CELLS(TEXT(BOOK_TITLE, "x")));
+	uint64_t doomed[N], added[N];
+	char code[8];
+
+	for (int i = 0; i < N; i++) {
+		snprintf(code, sizeof code, "%d", i);
+		doomed[i] = add_row(&lib, lib.bob, lib.tag, CELLS(TEXT(TAG_CODE, code)));
+	}
+
+	const uint64_t seen = ormd_session_revision(lib.session);
+
+	assert_int_equal(ormd_draft_begin(lib.session, lib.ann, seen, &lib.error), ORM_OK);
+	for (int i = 0; i < N; i++) {
+		const uint8_t photo[] = {1, 2, 3};
+		const cell_value cells[] = {TEXT(AUTHOR_NAME, "New"),
+					    {AUTHOR_PHOTO, bytes_value(photo, (size_t)i % 4)},
+					    {AUTHOR_BORN, null_value(ORM_DATE)}};
+		rows_draft draft;
+		ormd_draft view;
+
+		draft_init(&draft, &lib);
+		added[i] = library_handle(&lib, lib.ann);
+		draft_add(&draft, lib.author, added[i], 3, cells);
+		draft_update_to(&draft, lib.book, book, seen, lib.book_author, author);
+		draft_delete(&draft, lib.tag, doomed[i], seen);
+		view = draft_view(&draft);
+		assert_int_equal(ormd_draft_part(lib.session, &view, &lib.arena, &lib.published, &lib.error), ORM_OK);
+	}
+	assert_int_equal(ormd_draft_end(lib.session, &lib.arena, &lib.published, &lib.error), ORM_OK);
+	assert_int_equal(lib.published.n_keys, 1); /* one run of keys over all parts */
+	assert_int_equal(lib.published.keys[0].count, N);
+	assert_string_equal(cell_of(&lib, book, BOOK_AUTHOR), "1");
+	assert_string_equal(cell_of(&lib, added[3], AUTHOR_PHOTO), "x'010203'");
+	for (int i = 0; i < N; i++)
+		assert_int_equal(object_state(&lib, doomed[i]), ORMD_STATE_GONE);
+}
+
 static void a_cancelled_draft_never_was(void **state)
 {
 	(void)state;
@@ -653,6 +718,8 @@ int main(void)
 		TEST(an_empty_draft_is_no_operation),
 		TEST(pending_objects_are_listed_by_state),
 		TEST(parts_are_invisible_until_the_end),
+		TEST(a_key_may_change_by_reference),
+		TEST(a_draft_may_come_in_many_parts),
 		TEST(a_cancelled_draft_never_was),
 		TEST(the_end_of_a_draft_in_parts_tells_its_conflicts),
 		cmocka_unit_test(a_session_has_its_memory_limit),
