@@ -42,6 +42,13 @@ struct fake_server {
 	size_t n_outcomes;
 };
 
+static void *must(void *memory)
+{
+	if (!memory)
+		support_die("fake_server: out of memory");
+	return memory;
+}
+
 /* ---- words ---- */
 
 static const char *column_name(const fake_server *server, uint32_t model, uint32_t column)
@@ -165,10 +172,8 @@ static Ormd__V1__KeyRange **keys_for(const Ormd__V1__Draft *draft, orm_arena *ar
 
 static Ormd__V1__Sync *sync_now(fake_server *server, orm_arena *arena)
 {
-	Ormd__V1__Sync *sync = orm_arena_alloc(arena, sizeof *sync);
+	Ormd__V1__Sync *sync = must(orm_arena_alloc(arena, sizeof *sync));
 
-	if (!sync)
-		support_die("fake_server: out of memory");
 	ormd__v1__sync__init(sync);
 	sync->has_rev = true;
 	sync->rev = ++server->rev;
@@ -237,11 +242,9 @@ static void connect_client(rpc_call *call, const ProtobufCMessage *message, void
 		orm_buffer_puts(&server->log, "\n");
 		if (!server->models) {
 			const size_t size = protobuf_c_message_get_packed_size(message);
-			uint8_t *packed = orm_arena_alloc(&server->arena, size);
+			uint8_t *packed = must(orm_arena_alloc(&server->arena, size));
 			rpc_code code;
 
-			if (!packed)
-				support_die("fake_server: out of memory");
 			protobuf_c_message_pack(message, packed);
 			server->models = (Ormd__V1__ConnectRequest *)rpc_unpack(message->descriptor, packed, size,
 										&server->arena, &code);
@@ -388,11 +391,9 @@ typedef struct row_source {
 
 static row_source *row_source_new(fake_server *server, const Ormd__V1__Draft *draft, orm_arena *arena)
 {
-	row_source *source = calloc(1, sizeof *source);
+	row_source *source = must(calloc(1, sizeof *source));
 	Ormd__V1__KeyRange **keys;
 
-	if (!source)
-		support_die("fake_server: out of memory");
 	source->server = server;
 	source->per_message = server->per_message;
 	keys = keys_for(draft, arena, &source->n_keys);
@@ -405,14 +406,12 @@ static row_source *row_source_new(fake_server *server, const Ormd__V1__Draft *dr
 
 static Ormd__V1__Objects *rows_message(const row_source *source, size_t n, orm_arena *arena)
 {
-	Ormd__V1__Objects *objects = orm_arena_alloc(arena, sizeof *objects);
-	Ormd__V1__Batch *batch = orm_arena_alloc(arena, sizeof *batch);
-	Ormd__V1__Column *column = orm_arena_alloc(arena, sizeof *column);
-	Ormd__V1__Column **columns = orm_arena_alloc(arena, sizeof *columns);
-	int64_t *cells = orm_arena_alloc(arena, n * sizeof *cells);
+	Ormd__V1__Objects *objects = must(orm_arena_alloc(arena, sizeof *objects));
+	Ormd__V1__Batch *batch = must(orm_arena_alloc(arena, sizeof *batch));
+	Ormd__V1__Column *column = must(orm_arena_alloc(arena, sizeof *column));
+	Ormd__V1__Column **columns = must(orm_arena_alloc(arena, sizeof *columns));
+	int64_t *cells = must(orm_arena_alloc(arena, n * sizeof *cells));
 
-	if (!objects || !batch || !column || !columns || !cells)
-		support_die("fake_server: out of memory");
 	ormd__v1__objects__init(objects);
 	ormd__v1__batch__init(batch);
 	ormd__v1__column__init(column);
@@ -618,11 +617,9 @@ fake_server *fake_server_start(const char *dir, const char *name, uint64_t max_m
 					     {.name = "Wait", .handle = wait_for_others, .unordered = true},
 					     {.name = "Close", .handle = close_session}};
 	const rpc_server_options options = {.limits = rpc_limits_default(), .n_workers = 4, .ipc_mode = 0600};
-	fake_server *server = calloc(1, sizeof *server);
+	fake_server *server = must(calloc(1, sizeof *server));
 	rpc_status status;
 
-	if (!server)
-		support_die("fake_server: out of memory");
 	server->max_message = max_message;
 	server->per_message = 1;
 	pthread_mutex_init(&server->lock, NULL);
