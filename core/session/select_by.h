@@ -11,7 +11,7 @@ typedef struct ormd_select_by {
 	size_t            n_columns;
 	const orm_value  *values;    /* n_keys x n_columns */
 	size_t            n_keys;
-	bool              ordered;   /* by primary key, within each statement */
+	bool              ordered;   /* within each statement: those of one key together, by primary key */
 	size_t            next;      /* key that has not been asked for yet */
 	ormd_cursor      *cursor;    /* of the statement under way */
 } ormd_select_by;

@@ -389,6 +389,23 @@ static void put_rows(compiler *c, const orm_mapper *mapper, const uint16_t *colu
 	}
 }
 
+/* An index on the columns gives the rows in this order: nothing has to be sorted. */
+static void put_order_of_key(compiler *c, const orm_mapper *mapper, const uint16_t *columns, size_t n_columns)
+{
+	put(c, " ORDER BY ");
+	put_columns(c, mapper, columns, n_columns);
+	for (uint16_t i = 0; i < mapper->n_key; i++) {
+		size_t place = 0;
+
+		while (place < n_columns && columns[place] != mapper->key[i])
+			place++;
+		if (place < n_columns)
+			continue;
+		put(c, ", ");
+		put_column(c, mapper, mapper->key[i]);
+	}
+}
+
 void ormd_sql_select_by(const ormd_dialect *dialect, const orm_mapper *mapper, const uint16_t *columns,
 			size_t n_columns, size_t n_rows, bool ordered, orm_buffer *out)
 {
@@ -411,10 +428,8 @@ void ormd_sql_select_by(const ormd_dialect *dialect, const orm_mapper *mapper, c
 	} else {
 		put_equals(&c, mapper, columns[0]);
 	}
-	if (ordered) {
-		put(&c, " ORDER BY ");
-		put_columns(&c, mapper, mapper->key, mapper->n_key);
-	}
+	if (ordered)
+		put_order_of_key(&c, mapper, columns, n_columns);
 }
 
 void ormd_sql_max_key(const ormd_dialect *dialect, const orm_mapper *mapper, orm_buffer *out)

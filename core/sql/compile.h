@@ -25,8 +25,8 @@ void ormd_sql_update(const ormd_dialect *dialect, const orm_mapper *mapper, cons
 /* DELETE by primary key, and by version if the model has one. Parameters: the key's values, the version. */
 void ormd_sql_delete(const ormd_dialect *dialect, const orm_mapper *mapper, orm_buffer *out);
 /* SELECT all columns WHERE the given columns (one or several) match one of n_rows rows of values: a single column as an IN list, several as OR of ANDs. 
-   Parameters: the values row by row; pad by repeating the last row up to n_rows. Ordered by the primary key when `ordered`. At most
-   ORMD_MAX_COMPOSITE_ROWS of several columns: SQLite plans each OR by itself, and for an ordered result in the square of them (3 ms for 256). */
+   Parameters: the values row by row; pad by repeating the last row up to n_rows. When `ordered`, by those columns and then by the primary
+   key. At most ORMD_MAX_COMPOSITE_ROWS of several columns: SQLite plans each OR by itself, and for an ordered result in the square of them (3 ms for 256). */
 #define ORMD_MAX_COMPOSITE_ROWS 256
 void ormd_sql_select_by(const ormd_dialect *dialect, const orm_mapper *mapper, const uint16_t *columns, size_t n_columns,
                         size_t n_rows, bool ordered, orm_buffer *out);

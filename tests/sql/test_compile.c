@@ -345,6 +345,7 @@ static void writing(void **state)
 static void by_keys(void **state)
 {
 	const uint16_t id[] = {ID};
+	const uint16_t age[] = {AGE};
 	const uint16_t key[] = {ORDER_ID, LINE_NO};
 	const char all[] = "SELECT \"order_id\", \"line_no\", \"quantity\", \"version\" FROM \"lines\" WHERE ";
 	char expected[512];
@@ -354,6 +355,11 @@ static void by_keys(void **state)
 	      ormd_sql_select_by(&ormd_dialect_sqlite, user, id, 1, 1, false, &out));
 	CHECK("SELECT \"id\", \"name\", \"age\" FROM \"users\" WHERE \"id\" IN (?, ?, ?, ?) ORDER BY \"id\"",
 	      ormd_sql_select_by(&ormd_dialect_sqlite, user, id, 1, 4, true, &out));
+	CHECK("SELECT \"id\", \"name\", \"age\" FROM \"users\" WHERE \"age\" IN (?, ?) ORDER BY \"age\", \"id\"",
+	      ormd_sql_select_by(&ormd_dialect_sqlite, user, age, 1, 2, true, &out));
+	CHECK("SELECT \"order_id\", \"line_no\", \"quantity\", \"version\" FROM \"lines\" WHERE \"line_no\" = ? ORDER BY "
+	      "\"line_no\", \"order_id\"",
+	      ormd_sql_select_by(&ormd_dialect_sqlite, line, &key[1], 1, 1, true, &out));
 	strcpy(expected, all);
 	strcat(expected, "(\"order_id\" = ? AND \"line_no\" = ?)");
 	CHECK(expected, ormd_sql_select_by(&ormd_dialect_sqlite, line, key, 2, 1, false, &out));
