@@ -90,6 +90,7 @@ struct ormd_driver {
 
 struct ormd_connection {
 	const ormd_driver *driver;
+	int64_t deadline_us; /* of base/clock.h; 0: none. Past it, what runs stops soon with ORM_ETIMEOUT. Its user's to set, and to reset */
 };
 
 struct ormd_cursor {

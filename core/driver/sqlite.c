@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/discovery.h"
 #include "base/error.h"
 
@@ -78,6 +79,16 @@ static int note_log(void *context, sqlite3 *handle, const char *schema, int n_pa
 	return SQLITE_OK;
 }
 
+/* SQLite asks every so many steps of its machine, some microseconds each. */
+#define STEPS_BETWEEN_LOOKS 10000
+
+static int is_late(void *context)
+{
+	const sqlite_connection *connection = context;
+
+	return connection->base.deadline_us && orm_clock_us() >= connection->base.deadline_us;
+}
+
 static orm_status set_up(sqlite_connection *connection, bool in_memory, orm_error *error)
 {
 	/* The order matters: nothing may touch the file before the busy timeout, nor read the schema before it is
@@ -119,6 +130,7 @@ static orm_status set_up(sqlite_connection *connection, bool in_memory, orm_erro
 	if (status == ORM_OK)
 		sqlite3_wal_hook(connection->handle, note_log,
 				 connection); /* takes the place of the automatic checkpoint */
+	sqlite3_progress_handler(connection->handle, STEPS_BETWEEN_LOOKS, is_late, connection);
 	return status;
 }
 

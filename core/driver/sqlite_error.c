@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 #define NAME_SIZE ORMD_SQLITE_NAME_SIZE
@@ -226,6 +227,8 @@ orm_status ormd_sqlite_fail(sqlite_connection *connection, int rc, const char *s
 	case SQLITE_NOMEM:
 		return orm_fail(error, ORM_ENOMEM, "out of memory");
 	case SQLITE_INTERRUPT:
+		if (connection->base.deadline_us && orm_clock_us() >= connection->base.deadline_us)
+			return orm_fail(error, ORM_ETIMEOUT, "the statement was stopped when its deadline passed");
 		return orm_fail(error, ORM_ECANCELLED, "the statement was cancelled");
 	case SQLITE_FULL:
 		return orm_fail(error, ORM_EDATABASE,

@@ -2,6 +2,7 @@
 /* Reading a query's rows from a connection, parcel by parcel. */
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "session/query.h"
 
@@ -53,6 +54,7 @@ static orm_status use_connection(ormd_query *query, ormd_connection *connection,
 		return error->code;
 	pthread_mutex_lock(&query->lock);
 	query->connection = connection ? connection : query->reader;
+	query->connection->deadline_us = query->deadline_us == ORM_NO_DEADLINE ? 0 : query->deadline_us;
 	pthread_mutex_unlock(&query->lock);
 	if (atomic_load(&query->interrupted))
 		return orm_fail(error, ORM_ECANCELLED, "the query was cancelled");
@@ -67,6 +69,8 @@ void ormd_query_end_reading(ormd_query *query)
 		query->cursor->connection->driver->close_cursor(query->cursor);
 	query->cursor = NULL;
 	pthread_mutex_lock(&query->lock);
+	if (query->connection)
+		query->connection->deadline_us = 0;
 	query->connection = NULL;
 	pthread_mutex_unlock(&query->lock);
 	if (query->reader)

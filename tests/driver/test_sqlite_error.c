@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Each constraint by table and column, and the failures that are nobody's constraint. */
+#include "base/clock.h"
 #include "driver/support.h"
 
 #include <string.h>
@@ -250,6 +251,19 @@ static void a_statement_can_be_cancelled_from_another_thread(void **state)
 	query.connection->driver->close(query.connection);
 }
 
+static void a_statement_past_its_deadline_is_stopped(void **state)
+{
+	long_query query = {.connection = open_connection("sqlite:///:memory:", false)};
+
+	(void)state;
+	query.connection->deadline_us = orm_clock_us();
+	count_for_long(&query);
+	assert_int_equal(query.error.code, ORM_ETIMEOUT);
+	query.connection->deadline_us = 0;
+	assert_int_equal(ask_int64(query.connection, "SELECT 1"), 1);
+	query.connection->driver->close(query.connection);
+}
+
 static void damage_is_reported_as_damage(void **state)
 {
 	const char *url = database_url("damaged.db");
@@ -296,6 +310,7 @@ int main(void)
 		cmocka_unit_test(sql_that_does_not_fit_the_tables),
 		cmocka_unit_test(an_ended_transaction_is_noticed),
 		cmocka_unit_test(a_statement_can_be_cancelled_from_another_thread),
+		cmocka_unit_test(a_statement_past_its_deadline_is_stopped),
 		cmocka_unit_test(damage_is_reported_as_damage),
 	};
 
