@@ -63,7 +63,7 @@ run()
 say "pkg-config"
 export PKG_CONFIG_PATH="$libdir/pkgconfig"
 # shellcheck disable=SC2046,SC2086 # several words on purpose
-"$compiler" -std=c11 -Wall -Wextra -pedantic -Wconversion -Werror $extra "$source/tutorial.c" -o "$work/blog" $(pkg-config --cflags --libs orm)
+"$compiler" -std=c11 -Wall -Wextra -pedantic -Wconversion -Werror $extra "$source/../../examples/tutorial.c" -o "$work/blog" $(pkg-config --cflags --libs orm)
 run "$work/blog" pkgconfig
 [ "$(pkg-config --modversion orm)" = "0.1.0" ]
 
