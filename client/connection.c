@@ -22,12 +22,27 @@ enum { METHOD_CONNECT = 0, METHOD_CREATE_ALL, METHOD_DROP_ALL };
 
 /* ---- channels ---- */
 
+/* A server of a database is started again by whoever misses it first; a private one's data is gone anyway. */
+static bool start_again(void *context, int64_t deadline_us)
+{
+	const orm_db *db = context;
+	rpc_channel *channel = NULL;
+	orm_error error;
+
+	if (connection_open_other(db, deadline_us, &channel, &error) != ORM_OK)
+		return false;
+	rpc_channel_close(channel);
+	return true;
+}
+
 static rpc_channel *open_channel(const orm_db *db, const char *address, int64_t deadline_us, orm_error *error)
 {
 	const rpc_channel_options options = {
 		.limits = rpc_limits_default(),
 		.tls = db->tls.ca_file || db->tls.cert_key_file ? &db->tls : NULL,
 		.connect_timeout_ms = orm_deadline_left_ms(deadline_us),
+		.unreachable = db->is_database ? start_again : NULL,
+		.unreachable_context = (void *)(uintptr_t)db,
 	};
 	rpc_status status;
 	rpc_channel *channel = rpc_channel_open(address, &options, &status);

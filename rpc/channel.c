@@ -258,6 +258,9 @@ void rpc_pending_await(rpc_channel *channel, rpc_pending *pending)
 					if (!other->done)
 						transmit(channel, other);
 				}
+			} else if (channel->options.unreachable &&
+			           channel->options.unreachable(channel->options.unreachable_context, pending->deadline)) {
+				channel->retry_at = 0;
 			}
 			continue;
 		}

@@ -241,6 +241,12 @@ typedef struct rpc_channel_options {
 	int64_t        try_timeout_ms;     /* a try without a reply for so long is repeated; 0: never by time, only when the connection breaks */
 	const rpc_metadata *metadata;      /* sent with every call; borrowed */
 	size_t         n_metadata;
+	/*
+	 * May be NULL. Told from within a call, between tries, when its connection was lost and cannot be replaced: whoever can may start the
+	 * server again, until the deadline at most. True: it is there now, try at once.
+	 */
+	bool         (*unreachable)(void *context, int64_t deadline_us);
+	void          *unreachable_context;
 } rpc_channel_options;
 
 /*
