@@ -235,7 +235,7 @@ static void without_memory_nothing_is_lost(void **state)
 
 	assert_true(orm_batch_builder_init(&builder, lib.tag, NULL, 0));
 	for (int i = 0; i < N; i++) {
-		char code[8];
+		char code[16];
 
 		snprintf(code, sizeof code, "%d", i);
 		orm_vector_builder_put_text(&builder.vectors[TAG_CODE], code, strlen(code));

@@ -518,7 +518,7 @@ static void a_draft_may_come_in_many_parts(void **state)
 	const uint64_t author = add_row(&lib, lib.bob, lib.author, CELLS(TEXT(AUTHOR_NAME, "Ada")));
 	const uint64_t book = add_row(&lib, lib.bob, lib.book, CELLS(TEXT(BOOK_TITLE, "x")));
 	uint64_t doomed[N], added[N];
-	char code[8];
+	char code[16];
 
 	for (int i = 0; i < N; i++) {
 		snprintf(code, sizeof code, "%d", i);
