@@ -255,7 +255,7 @@ const void *orm_family_pointer(const orm_object *child, const orm_relation *rela
 {
 	const orm_family *family;
 
-	if (child->flags & OBJECT_EXPIRED)
+	if (child->flags & OBJECT_UNLINKED)
 		return relation->poison;
 	family = orm_families_out(child)[relation->association->child_slot];
 	if (!family)

@@ -245,8 +245,8 @@ static void merge_row(orm_incoming *in, orm_object *object, const void *row)
 	if (in->kind == INSTALL_CHANGED && (object->flags & OBJECT_DELETING) &&
 	    !orm_dispute_put(mirror, object, ORM_NO_NUMBER, mirror->seen))
 		mirror->out_of_memory = true;
-	if (object->flags & OBJECT_EXPIRED) {
-		orm_object_unflag(object, OBJECT_EXPIRED);
+	if (in->kind != INSTALL_CHANGED && (object->flags & (OBJECT_EXPIRED | OBJECT_UNLINKED))) {
+		orm_object_unflag(object, OBJECT_EXPIRED | OBJECT_UNLINKED);
 		for (uint16_t i = 0; i < in->layout->n_out; i++)
 			orm_family_show_pointers(object, in->layout->out[i], false);
 	}
@@ -424,6 +424,11 @@ static bool load_one(orm_mirror *mirror, orm_object *object, const orm_relation 
 
 	if (relation->to_many)
 		return orm_family_load(mirror, object, relation);
+	if (object->flags & OBJECT_UNLINKED) {
+		orm_object_unflag(object, OBJECT_UNLINKED);
+		for (uint16_t i = 0; i < relation->owner->n_out; i++)
+			orm_family_show_pointers(object, relation->owner->out[i], false);
+	}
 	family = orm_families_out(object)[association->child_slot];
 	if (family && family->keyed && !family->parent && !family->missing) {
 		family->missing = true;

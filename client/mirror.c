@@ -487,7 +487,7 @@ orm_status orm_mirror_expire(orm_mirror *mirror, const void *address, orm_error 
 	orm_families_batch(mirror);
 	orm_object_revert(mirror, object);
 	orm_families_tidy(mirror);
-	orm_object_flag(object, OBJECT_EXPIRED);
+	orm_object_flag(object, OBJECT_EXPIRED | OBJECT_UNLINKED);
 	for (uint16_t i = 0; i < layout->n_out; i++)
 		orm_family_show_pointers(object, layout->out[i], true);
 	for (uint16_t i = 0; i < layout->n_relations; i++) {

@@ -46,7 +46,8 @@ enum {
 	OBJECT_RELINKED = 1 << 6, /* points to an object without a key yet: a change that no column shows */
 	OBJECT_DISPUTED = 1 << 7, /* has a dispute: see conflict.h */
 	OBJECT_MARKED = 1 << 8,   /* used by one pass at a time */
-	OBJECT_MOVED = 1 << 9     /* got another parent: to be settled even if its columns are back where they were */
+	OBJECT_MOVED = 1 << 9,    /* got another parent: to be settled even if its columns are back where they were */
+	OBJECT_UNLINKED = 1 << 10 /* expired, and its pointers not loaded since */
 };
 
 /* An object's record, beside its struct. */
@@ -75,7 +76,7 @@ uint64_t orm_mirror_seen(const orm_mirror *mirror);
 
 /* The object whose struct is at exactly this address; NULL for anything else, another session's struct included. */
 orm_object *orm_mirror_find(const orm_mirror *mirror, const void *address);
-orm_object *orm_mirror_by_handle(const orm_mirror *mirror, uint64_t handle);
+orm_object *orm_mirror_by_handle(orm_mirror *mirror, uint64_t handle);
 /* By primary key, values in key order and of the columns' types. Not the gone. Objects that came since the last call
  * are indexed first. */
 orm_object *orm_mirror_by_key(orm_mirror *mirror, const orm_layout *layout, const orm_value *key);

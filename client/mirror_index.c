@@ -10,11 +10,17 @@ static bool page_has_number(const void *page, const void *number)
 	return ((const orm_handle_page *)page)->number == *(const uint64_t *)number;
 }
 
-static orm_handle_page *find_page(const orm_mirror *mirror, uint64_t number)
+/* Remembers the page, because handles come in rows. */
+static orm_handle_page *find_page(orm_mirror *mirror, uint64_t number)
 {
-	if (mirror->last_page && mirror->last_page->number == number)
-		return mirror->last_page;
-	return orm_map_get(&mirror->pages, orm_hash_u64(number), page_has_number, &number);
+	orm_handle_page *page = mirror->last_page;
+
+	if (page && page->number == number)
+		return page;
+	page = orm_map_get(&mirror->pages, orm_hash_u64(number), page_has_number, &number);
+	if (page)
+		mirror->last_page = page;
+	return page;
 }
 
 bool orm_handle_put(orm_mirror *mirror, uint64_t handle, orm_object *object)
@@ -43,7 +49,7 @@ void orm_handle_remove(orm_mirror *mirror, uint64_t handle)
 		page->objects[handle % ORM_HANDLES_PER_PAGE] = NULL;
 }
 
-orm_object *orm_mirror_by_handle(const orm_mirror *mirror, uint64_t handle)
+orm_object *orm_mirror_by_handle(orm_mirror *mirror, uint64_t handle)
 {
 	const orm_handle_page *page = find_page(mirror, handle / ORM_HANDLES_PER_PAGE);
 

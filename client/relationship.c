@@ -325,8 +325,6 @@ orm_status orm_mirror_unlink(orm_mirror *mirror, const void *object, const void 
 bool orm_mirror_is_loaded(const orm_mirror *mirror, const orm_object *object, const orm_relation *relation)
 {
 	(void)mirror;
-	if (object->flags & OBJECT_EXPIRED)
-		return false;
 	if (relation->to_many)
 		return orm_list_is_loaded(object, relation);
 	return orm_family_pointer(object, relation) != relation->poison;

@@ -296,6 +296,22 @@ static void expired_object_is_reloaded_by_a_row(void **state)
 	assert_int_equal(orm_mirror_expire(f->mirror, ADD(f, User, .name = "n"), &f->error), ORM_ESTATE);
 }
 
+static void pointer_of_an_expired_object_can_be_loaded_alone(void **state)
+{
+	fixture *f = *state;
+	const orm_relation *author = &orm_binding_layout(f->binding, &Post_model)->relations[0];
+	User *user = INSTALL(f, User, 1, {.id = 1, .name = "a"});
+	Post *post = INSTALL(f, Post, 2, {.id = 2, .title = "t", .user_id = 1});
+
+	assert_ok(f, orm_mirror_expire(f->mirror, post, &f->error));
+	assert_ptr_equal(post->author, author->poison);
+	assert_false(orm_mirror_is_loaded(f->mirror, orm_mirror_find(f->mirror, post), author));
+	LOAD(f, Post, author, 2);
+	assert_ptr_equal(post->author, user);
+	assert_true(orm_mirror_is_loaded(f->mirror, orm_mirror_find(f->mirror, post), author));
+	assert_int_equal(orm_mirror_state(f->mirror, post), ORM_EXPIRED); /* its values were not */
+}
+
 static void commit_makes_persistent(void **state)
 {
 	fixture *f = *state;
@@ -391,6 +407,7 @@ int main(void)
 		WITH(key_that_changes_is_found_under_the_new_one),
 		WITH(members_have_four_ways_of_no_value),
 		WITH(expired_object_is_reloaded_by_a_row),
+		WITH(pointer_of_an_expired_object_can_be_loaded_alone),
 		WITH(commit_makes_persistent),
 		WITH(clear_forgets_everything),
 		WITH(bad_batches_are_refused),
