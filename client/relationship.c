@@ -223,19 +223,22 @@ orm_status orm_settle_object(orm_mirror *mirror, orm_object *object, orm_error *
 
 orm_status orm_mirror_settle(orm_mirror *mirror, orm_error *error)
 {
+	orm_status first = ORM_OK;
+
 	if (!orm_mirror_walk(mirror, OBJECT_DRAFTED, true))
 		return orm_mirror_no_memory(error);
 	for (size_t i = 0; i < mirror->n_walk; i++) {
-		const orm_status status = orm_settle_object(mirror, mirror->walk[i], error);
+		/* One bad pointer does not keep the other objects from being settled. */
+		const orm_status status = orm_settle_object(mirror, mirror->walk[i], first == ORM_OK ? error : NULL);
 
-		if (status != ORM_OK)
-			return status;
+		if (first == ORM_OK)
+			first = status;
 	}
 	if (mirror->out_of_memory) {
 		mirror->out_of_memory = false;
 		return orm_mirror_no_memory(error);
 	}
-	return ORM_OK;
+	return first;
 }
 
 /* ---- orm_link, orm_unlink ----------------------------------------------------------------------------------- */

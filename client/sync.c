@@ -2,6 +2,7 @@
 #include "client/sync.h"
 
 #include "client/family.h"
+#include "client/relationship.h"
 
 /* ---- objects that leave and come back ------------------------------------------------------------------------ */
 
@@ -78,6 +79,11 @@ static orm_status take_objects(orm_mirror *mirror, const Ormd__V1__Sync *sync, o
 	return status;
 }
 
+static bool changes_objects(const Ormd__V1__Sync *sync)
+{
+	return sync->n_added + sync->n_changed + sync->n_gone + sync->n_deleted + sync->n_restored > 0;
+}
+
 orm_status orm_sync_apply(orm_mirror *mirror, const Ormd__V1__Sync *sync, orm_error *error)
 {
 	orm_committed committed;
@@ -85,6 +91,12 @@ orm_status orm_sync_apply(orm_mirror *mirror, const Ormd__V1__Sync *sync, orm_er
 
 	if (!sync)
 		return ORM_OK;
+	/*
+	 * A pointer that the program assigned is an edit of the foreign key, which what others did there must not
+	 * pass by. One that cannot be settled is refused when the draft is built.
+	 */
+	if (changes_objects(sync) && orm_mirror_settle(mirror, NULL) == ORM_ENOMEM)
+		return orm_mirror_no_memory(error);
 	committed = find_commit(sync);
 	if (committed == COMMITTED_SOME)
 		status = orm_mirror_committed(mirror, error); /* what is added below came after it */

@@ -401,6 +401,21 @@ static void foreign_key_edit_is_kept(void **state)
 	assert_int_equal(three->posts.len, 1);
 }
 
+static void pointer_that_was_only_assigned_is_an_edit_too(void **state)
+{
+	fixture *f = *state;
+	User *one = INSTALL(f, User, 1, {.id = 1, .name = "a"}, {.id = 2, .name = "b"}, {.id = 3, .name = "c"});
+	User *two = orm_object_struct(orm_mirror_by_handle(f->mirror, 2));
+	Post *post = INSTALL(f, Post, 5, {.id = 5, .title = "t", .user_id = 1});
+
+	assert_ptr_equal(post->author, one);
+	post->author = two; /* and no call of this session before the other's change comes */
+	sync_changed(f, 9, make_rows(f, &Post_model, 5, &(Post){.user_id = 3}, 1, COLUMNS(POST_USER_ID)));
+	assert_ptr_equal(post->author, two);
+	build(f);
+	assert_int_equal(updates_of(f, POST_USER_ID)->base_rev, 0);
+}
+
 static void nonsense_is_refused(void **state)
 {
 	fixture *f = *state;
@@ -438,6 +453,7 @@ int main(void)
 		WITH(change_by_another_of_a_deleted_object),
 		WITH(edits_of_an_object_that_left_are_not_lost),
 		WITH(foreign_key_edit_is_kept),
+		WITH(pointer_that_was_only_assigned_is_an_edit_too),
 		WITH(nonsense_is_refused),
 	};
 
