@@ -180,7 +180,7 @@ void rpc_calls_sweep(rpc_client *client, int64_t now)
 			rpc_call *call = entry->call;
 			bool      late = call->deadline != ORM_NO_DEADLINE && now >= call->deadline;
 			if (entry->state == RPC_ENTRY_HELD &&
-			    (late || atomic_load(&call->cancelled) || rpc_conn_gone(call->waiting_conn, now, RPC_REATTACH_MS)))
+			    (late || atomic_load(&call->cancelled) || rpc_conn_gone(call->waiting_conn, now, RPC_CLIENT_MEMORY_MS)))
 				over = call;
 		}
 		if (over) {

@@ -434,7 +434,7 @@ static rpc_code greet(rpc_channel *channel, rpc_transport *transport, int64_t de
 		snprintf(channel->why, sizeof channel->why, "%s", head.message);
 		orm_arena_fini(&arena);
 		free(reply);
-		return ok && frame.code <= RPC_UNAUTHENTICATED ? (rpc_code)frame.code : RPC_FAILED_PRECONDITION;
+		return ok && frame.code <= RPC_UNAUTHENTICATED ? (rpc_code)frame.code : RPC_UNAVAILABLE;
 	}
 	if (frame.deadline_ms && frame.deadline_ms < channel->max_message)
 		channel->max_message = frame.deadline_ms;

@@ -343,8 +343,13 @@ static void run_on_worker(rpc_work *work)
 	}
 	if (!call->request && !prepare(call))
 		return;
-	if (rpc_call_is_over(call, orm_clock_us())) {
+	/* Not when its connection is lost: the client may be on its way back, to ask for just this. */
+	if (atomic_load(&call->cancelled) || atomic_load(&call->conn->process_gone) || atomic_load(&call->server->closing)) {
 		rpc_call_fail(call, RPC_CANCELLED, "cancelled before it began");
+		return;
+	}
+	if (call->deadline != ORM_NO_DEADLINE && orm_clock_us() >= call->deadline) {
+		rpc_call_fail(call, RPC_DEADLINE_EXCEEDED, "the deadline passed before the call began");
 		return;
 	}
 	call->entry->method->handle(call, call->request, call->entry->context);

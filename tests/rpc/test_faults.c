@@ -67,8 +67,10 @@ static unsigned call_all(uint32_t caller, uint32_t n)
 	orm_arena           arena;
 	unsigned            n_wrong = 0;
 	rpc_channel        *channel = rpc_channel_open(bad, &options, &status);
-	if (!channel)
+	if (!channel) {
+		fprintf(stderr, "caller %u: %s\n", caller, status.message);
 		return 1;
+	}
 	orm_arena_init(&arena, 0);
 	for (uint32_t i = 1; i <= n + WINDOW; i++) {
 		if (i > WINDOW) {
