@@ -104,7 +104,7 @@ static void make_vector(input *in, const orm_mapper *mapper, size_t n_rows, orm_
 	const bool fits = flags & FITTING_SIZES;
 	const uint8_t column = take(in);
 
-	vector->column = fits ? column % mapper->n_columns : column;
+	vector->column = (uint16_t)(fits ? column % mapper->n_columns : column);
 	vector->type = (uint8_t)(fits ? mapper->columns[vector->column].type : take(in) % (ORM_TYPE_MAX + 2));
 
 	const size_t width = orm_type_size((orm_type)vector->type);
