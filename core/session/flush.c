@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/map.h"
 #include "session/flush_fail.h"
+#include "session/select_by.h"
 #include "sql/compile.h"
 
 #define MAX_CELLS 8192 /* of one chunk of rows: what fits the processor's caches */
@@ -101,46 +102,26 @@ static const ormd_temporary *find_temporary(const ormd_flush *flush, const ormd_
 
 /* ---- temporary values --------------------------------------------------------------------------------------- */
 
-static bool is_used(ormd_connection *connection, const orm_mapper *mapper, uint16_t column, const orm_value *value, orm_arena *arena,
-		    orm_status *status, orm_error *error)
+static orm_status is_used(ormd_connection *connection, const orm_mapper *mapper, uint16_t column, const orm_value *value, orm_arena *arena,
+			  bool *used, orm_error *error)
 {
 	const ormd_term term = {.op = ORMD_EQ, .column = column, .values = value, .n_values = 1};
 	const ormd_select select = {.mapper = mapper, .result = ORMD_EXISTS, .where = &term, .n_where = 1, .limit = ORMD_NO_LIMIT};
-	const uint8_t type = ORM_INT64;
-	orm_vector_builder vector = {.type = ORM_INT64};
-	orm_batch_builder builder = {.vectors = &vector, .n_vectors = 1};
-	ormd_cursor *cursor = NULL;
+	size_t n_parameters = 0;
+	const orm_value *parameters = ormd_select_parameters(&select, arena, &n_parameters);
+	int64_t exists = 1;
 	orm_buffer sql;
-	size_t n_parameters = 0, n_rows = 0;
-	bool done = false, used = true;
+	orm_status status;
 
 	orm_buffer_init(&sql);
-	orm_buffer_init(&vector.cells);
-	orm_buffer_init(&vector.nulls);
-	orm_buffer_init(&vector.ends);
 	ormd_sql_select(connection->driver->dialect, &select, &sql);
-
-	const orm_value *parameters = ormd_select_parameters(&select, arena, &n_parameters);
-
-	*status = ORM_OK;
 	if (sql.failed || !parameters)
-		*status = orm_fail(error, ORM_ENOMEM, "out of memory");
-	else if (!(cursor = connection->driver->query(connection, sql.data, parameters, n_parameters, &type, 1, error)))
-		*status = error->code;
+		status = orm_fail(error, ORM_ENOMEM, "out of memory");
 	else
-		*status = connection->driver->fetch(cursor, &builder, 1, SIZE_MAX, &n_rows, &done, error);
-	if (*status == ORM_OK && n_rows == 1) {
-		int64_t exists;
-
-		memcpy(&exists, vector.cells.data, sizeof exists);
-		used = exists != 0;
-	}
-	connection->driver->close_cursor(cursor);
-	orm_buffer_fini(&vector.cells);
-	orm_buffer_fini(&vector.nulls);
-	orm_buffer_fini(&vector.ends);
+		status = ormd_select_integer(connection, sql.data, parameters, n_parameters, &exists, error);
 	orm_buffer_fini(&sql);
-	return used;
+	*used = exists != 0;
+	return status;
 }
 
 /* A value of the column's type that hardly anybody has. */
@@ -193,15 +174,16 @@ static orm_status make_temporary(step_writer *writer, ormd_object *object, uint1
 	const orm_column *column = &mapper->columns[number];
 	ormd_temporary *temporary = orm_arena_calloc(&flush->scratch, 1, sizeof *temporary);
 	orm_status status = ORM_OK;
+	bool used = false;
 
 	for (uint64_t i = 0; temporary && i < 64; i++) {
 		if (!unlikely_value(column, orm_hash_u64(object->handle + (i << 32)), &flush->scratch, value))
 			break;
-		if (is_used(writer->connection, mapper, number, value, &flush->scratch, &status, error)) {
-			if (status != ORM_OK)
-				return status;
+		status = is_used(writer->connection, mapper, number, value, &flush->scratch, &used, error);
+		if (status != ORM_OK)
+			return status;
+		if (used)
 			continue;
-		}
 		*temporary = (ormd_temporary){.next = flush->temporaries, .object = object, .column = number, .value = *value};
 		flush->temporaries = temporary;
 		return ORM_OK;

@@ -132,9 +132,17 @@ orm_status ormd_query_add_load(ormd_query *query, size_t number, const orm_relat
 	return ORM_OK;
 }
 
-void ormd_load_reset(ormd_load *load)
+void ormd_load_close(ormd_load *load)
 {
 	ormd_select_by_fini(&load->select);
+	if (load->cursor)
+		load->cursor->connection->driver->close_cursor(load->cursor);
+	load->cursor = NULL;
+}
+
+void ormd_load_reset(ormd_load *load)
+{
+	ormd_load_close(load);
 	reset_keys(&load->keys);
 	orm_buffer_reset(&load->known);
 	load->begun = false;
@@ -142,7 +150,7 @@ void ormd_load_reset(ormd_load *load)
 
 void ormd_load_fini(ormd_load *load)
 {
-	ormd_select_by_fini(&load->select);
+	ormd_load_close(load);
 	orm_arena_fini(&load->keys.arena);
 	orm_buffer_fini(&load->known);
 }
@@ -193,23 +201,30 @@ static void drop_known(ormd_load *load)
 	keys->n_keys = n;
 }
 
+orm_status ormd_load_end_collecting(ormd_load *load, orm_error *error)
+{
+	if (load->keys.failed || load->known.failed)
+		return orm_fail(error, ORM_ENOMEM, "out of memory");
+	drop_known(load);
+	load->select = (ormd_select_by){.mapper = load->relationship->target,
+					.columns = load->target,
+					.n_columns = load->n_columns,
+					.values = load->keys.values,
+					.n_keys = load->keys.n_keys,
+					.ordered = load->relationship->to_many};
+	return ORM_OK;
+}
+
 static orm_status end_collecting(ormd_query *query, orm_error *error)
 {
-	for (size_t i = 0; i < query->n_loads; i++) {
-		ormd_load *load = &query->loads[i];
+	orm_status status = ORM_OK;
 
-		if (load->keys.failed || load->known.failed)
-			return orm_fail(error, ORM_ENOMEM, "out of memory");
-		drop_known(load);
-		load->select = (ormd_select_by){.mapper = load->relationship->target,
-						.columns = load->target,
-						.n_columns = load->n_columns,
-						.values = load->keys.values,
-						.n_keys = load->keys.n_keys,
-						.ordered = load->relationship->to_many};
+	for (size_t i = 0; i < query->n_loads && status == ORM_OK; i++) {
+		if (!query->loads[i].late)
+			status = ormd_load_end_collecting(&query->loads[i], error);
 	}
-	query->next_load = 0;
-	return ORM_OK;
+	query->next_load = ormd_query_next_load(query, 0, false);
+	return status;
 }
 
 static void add_object(ormd_query *query, ormd_load *load, const ormd_object *object)
@@ -228,8 +243,10 @@ orm_status ormd_loads_collect_rows(ormd_query *query, const orm_batch *batch, or
 	orm_value row[ORM_MAX_COLUMNS];
 	orm_value values[ORM_MAX_COLUMNS];
 
-	for (size_t i = 0; i < query->n_loads; i++)
-		ormd_load_reset(&query->loads[i]);
+	for (size_t i = 0; i < query->n_loads; i++) {
+		if (!query->loads[i].late)
+			ormd_load_reset(&query->loads[i]);
+	}
 	for (uint16_t i = 0; i < mapper->n_columns; i++)
 		orm_vector_cursor_init(&cursors[i], &batch->vectors[i]);
 	for (size_t number = 0; number < batch->n_rows; number++) {
@@ -243,6 +260,8 @@ orm_status ormd_loads_collect_rows(ormd_query *query, const orm_batch *batch, or
 		for (size_t i = 0; i < query->n_loads; i++) {
 			ormd_load *load = &query->loads[i];
 
+			if (load->scan) /* by no values */
+				continue;
 			if (object && is_current(query, object)) { /* its values win over the row's */
 				add_object(query, load, object);
 				continue;
@@ -319,7 +338,7 @@ orm_status ormd_load_open(ormd_session *session, uint32_t participant, const orm
 	load->statement_done = true;
 	load->loads = orm_arena_calloc(&load->arena, 1, sizeof *load->loads);
 	load->n_loads = load->loads ? 1 : 0;
-	load->next_load = load->n_loads;
+	load->next_load = load->next_late = load->n_loads;
 	status = load->loads ? ormd_query_add_load(load, 0, relationship, error) : orm_fail(error, ORM_ENOMEM, "out of memory");
 	if (status == ORM_OK)
 		status = take_parents(load, handles, n_handles, error);

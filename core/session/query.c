@@ -60,7 +60,19 @@ static orm_status take_statement(ormd_query *query, const ormd_select *select, o
 	return ORM_OK;
 }
 
-static orm_status take_loads(ormd_query *query, const ormd_query_options *options, orm_error *error)
+/* For all rows of a table, what refers to them can be read at once, in the order of its key. */
+static void decide_when(ormd_load *load, const ormd_select *select)
+{
+	const orm_relationship *relationship = load->relationship;
+	const orm_mapper *target = relationship->target;
+	const orm_type type = target->columns[target->key[0]].type;
+
+	load->late = relationship->to_many && select->n_where == 0 && select->limit == ORMD_NO_LIMIT && select->offset == 0 && target->n_key == 1 &&
+		     (type == ORM_INT32 || type == ORM_INT64);
+	load->scan = load->late && !relationship->foreign_key->nullable;
+}
+
+static orm_status take_loads(ormd_query *query, const ormd_select *select, const ormd_query_options *options, orm_error *error)
 {
 	orm_status status = ORM_OK;
 
@@ -70,8 +82,12 @@ static orm_status take_loads(ormd_query *query, const ormd_query_options *option
 	if (!query->loads)
 		return orm_fail(error, ORM_ENOMEM, "out of memory");
 	query->n_loads = query->next_load = options->n_load;
-	for (size_t i = 0; i < options->n_load && status == ORM_OK; i++)
+	for (size_t i = 0; i < options->n_load && status == ORM_OK; i++) {
 		status = ormd_query_add_load(query, i, options->load[i], error);
+		if (status == ORM_OK)
+			decide_when(&query->loads[i], select);
+	}
+	query->next_late = ormd_query_next_load(query, 0, true);
 	return status;
 }
 
@@ -95,7 +111,7 @@ orm_status ormd_query_open(ormd_session *session, uint32_t participant, const or
 		return ORM_ENOMEM;
 	status = take_statement(opened, select, error);
 	if (status == ORM_OK)
-		status = take_loads(opened, options, error);
+		status = take_loads(opened, select, options, error);
 	return ormd_query_begin(opened, status, status == ORM_OK && depends_on_unit(opened), finished, context, query, error);
 }
 
@@ -277,12 +293,11 @@ static orm_status deliver_rows(piece_builder *piece, const ormd_parcel *parcel)
 	return deliver_objects(piece, parcel->mapper, objects, n_rows, parcel->related);
 }
 
-static orm_status deliver_loaded(piece_builder *piece, const ormd_parcel *parcel)
+static orm_status deliver_loaded(piece_builder *piece, const ormd_load *load, size_t first_parent, size_t n_parents)
 {
 	ormd_query *query = piece->query;
-	const orm_relationship *relationship = query->loads[parcel->load].relationship;
-	const uint64_t *parents = query->parents + (query->has_statement ? 0 : parcel->first_parent);
-	const size_t n_parents = query->has_statement ? query->n_parents : parcel->n_parents;
+	const orm_relationship *relationship = load->relationship;
+	const uint64_t *parents = query->parents + first_parent;
 	ormd_loaded *loaded;
 
 	if (!relationship->to_many || n_parents == 0)
@@ -295,16 +310,34 @@ static orm_status deliver_loaded(piece_builder *piece, const ormd_parcel *parcel
 	return loaded->parents ? ORM_OK : no_memory(piece);
 }
 
+/* What is loaded late is complete for these rows, too, when the last piece has come. */
+static orm_status deliver_late(piece_builder *piece)
+{
+	const ormd_query *query = piece->query;
+	orm_status status = ORM_OK;
+
+	for (size_t i = 0; i < query->n_loads && status == ORM_OK; i++) {
+		if (query->loads[i].late)
+			status = deliver_loaded(piece, &query->loads[i], 0, query->n_parents);
+	}
+	return status;
+}
+
 static orm_status deliver(piece_builder *piece, const ormd_parcel *parcel)
 {
+	const ormd_query *query = piece->query;
 	orm_status status = ORM_OK;
 
 	if (parcel->n_known > 0)
 		status = deliver_known(piece, parcel);
 	if (status == ORM_OK && parcel->builder.n_rows > 0)
 		status = deliver_rows(piece, parcel);
-	if (status == ORM_OK && parcel->completes)
-		status = deliver_loaded(piece, parcel);
+	if (status == ORM_OK && parcel->completes && query->has_statement)
+		status = deliver_loaded(piece, &query->loads[parcel->load], 0, query->n_parents);
+	else if (status == ORM_OK && parcel->completes)
+		status = deliver_loaded(piece, &query->loads[parcel->load], parcel->first_parent, parcel->n_parents);
+	if (status == ORM_OK && !parcel->related && parcel->n_known + parcel->builder.n_rows > 0)
+		status = deliver_late(piece);
 	return status;
 }
 

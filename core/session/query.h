@@ -5,7 +5,8 @@
  * all parcels while it has its turn to write, and makes them objects as soon as it is over, before the unit can change (rehearsal.c); ormd_query_next then tells
  * what has become of them.
  *
- * The statement's rows come first; then, for those rows and one relationship after the other, the related ones, and word that the relationship is complete.
+ * The statement's rows come first; then, for those rows and one relationship after the other, the related ones, and word that the relationship is complete. To-many
+ * relationships of all rows of a table are loaded at the end ("late"): then it may be better to read all of the other table.
  */
 #ifndef ORMD_SESSION_QUERY_H
 #define ORMD_SESSION_QUERY_H
@@ -57,6 +58,9 @@ typedef struct ormd_load {
 	orm_buffer              known;      /* handles */
 	ormd_select_by          select;
 	bool                    begun;      /* its rows are being read */
+	bool                    late;       /* for all rows of the statement together, after them */
+	bool                    scan;       /* late: by reading the whole table */
+	ormd_cursor            *cursor;     /* of the scan */
 } ormd_load;
 
 struct ormd_query {
@@ -85,6 +89,7 @@ struct ormd_query {
 	size_t       first_parent;     /* of the objects at hand */
 	size_t       n_at_hand;
 	size_t       next_load;        /* n_loads: none under way */
+	size_t       next_late;        /* of the late ones; n_loads: none left */
 	uint64_t     count;
 
 	/* where from */
@@ -136,6 +141,7 @@ void       ormd_parcels_free(ormd_parcel **list);
 /* The next parcel, from `connection` or, where that is NULL, from a reader that is taken when it is needed. *parcel is NULL at the end. */
 orm_status ormd_query_read(ormd_query *query, ormd_connection *connection, size_t max_size, ormd_parcel **parcel, orm_error *error);
 bool       ormd_query_all_read(const ormd_query *query);
+size_t     ormd_query_next_load(const ormd_query *query, size_t from, bool late); /* n_loads: none */
 orm_status ormd_query_read_count(ormd_query *query, ormd_connection *connection, orm_error *error);
 void       ormd_query_end_reading(ormd_query *query); /* closes cursors, gives the reader back */
 
@@ -145,9 +151,12 @@ void         ormd_parcel_free(ormd_parcel *parcel);
 /* ---- keys to look for (load.c) ---- */
 
 void ormd_load_fini(ormd_load *load);
+void ormd_load_close(ormd_load *load); /* its cursors */
 void ormd_load_reset(ormd_load *load);
 /* The values of all loads for these rows, or for query->parents from first_parent on. ORM_ENOMEM. */
 orm_status ormd_loads_collect_rows(ormd_query *query, const orm_batch *batch, orm_error *error);
 orm_status ormd_loads_collect_parents(ormd_query *query, orm_error *error);
+/* Ready to ask for what was collected. ORM_ENOMEM if something was not. */
+orm_status ormd_load_end_collecting(ormd_load *load, orm_error *error);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "session/query.h"
+#include "sql/compile.h"
 
 #define MAX_PARCEL_ROWS 65536
 
@@ -64,7 +65,7 @@ static orm_status use_connection(ormd_query *query, ormd_connection *connection,
 void ormd_query_end_reading(ormd_query *query)
 {
 	for (size_t i = 0; i < query->n_loads; i++)
-		ormd_select_by_fini(&query->loads[i].select);
+		ormd_load_close(&query->loads[i]);
 	if (query->cursor)
 		query->cursor->connection->driver->close_cursor(query->cursor);
 	query->cursor = NULL;
@@ -112,30 +113,13 @@ static orm_status read_rows(ormd_query *query, ormd_parcel *parcel, size_t max_s
 
 orm_status ormd_query_read_count(ormd_query *query, ormd_connection *connection, orm_error *error)
 {
-	const uint8_t type = ORM_INT64;
-	orm_vector_builder vector = {.type = ORM_INT64};
-	orm_batch_builder builder = {.vectors = &vector, .n_vectors = 1};
-	const ormd_driver *driver;
-	orm_status status = use_connection(query, connection, error);
-	size_t n_rows = 0;
-	bool done = false;
 	int64_t count = 0;
+	orm_status status = use_connection(query, connection, error);
 
-	if (status != ORM_OK)
-		return status;
-	driver = query->connection->driver;
-	orm_buffer_init(&vector.cells);
-	orm_buffer_init(&vector.nulls);
-	orm_buffer_init(&vector.ends);
-	query->cursor = driver->query(query->connection, query->sql.data, query->parameters, query->n_parameters, &type, 1, error);
-	status = query->cursor ? driver->fetch(query->cursor, &builder, 1, SIZE_MAX, &n_rows, &done, error) : error->code;
-	if (status == ORM_OK && n_rows == 1)
-		memcpy(&count, vector.cells.data, sizeof count);
+	if (status == ORM_OK)
+		status = ormd_select_integer(query->connection, query->sql.data, query->parameters, query->n_parameters, &count, error);
 	query->count = (uint64_t)count;
 	query->statement_done = true;
-	orm_buffer_fini(&vector.cells);
-	orm_buffer_fini(&vector.nulls);
-	orm_buffer_fini(&vector.ends);
 	return status;
 }
 
@@ -174,9 +158,91 @@ static orm_status read_related(ormd_query *query, ormd_connection *connection, o
 		parcel->completes = true;
 		parcel->first_parent = query->first_parent;
 		parcel->n_parents = query->n_at_hand;
-		query->next_load++;
+		query->next_load = ormd_query_next_load(query, query->next_load + 1, false);
 	}
 	return ORM_OK;
+}
+
+/* ---- all rows of a table ------------------------------------------------------------------------------------ */
+
+/*
+ * Every row that refers to any other is wanted. Reading the whole table in its own order takes a third of the time that finding the rows by an index does;
+ * where rows may refer to nothing, only if most of them can be expected to refer to something.
+ */
+static orm_status decide_to_scan(ormd_query *query, ormd_load *load, orm_error *error)
+{
+	enum { WORTHWHILE = 16 }; /* rows to look at for one of those referred to */
+	const orm_mapper *target = load->relationship->target;
+	int64_t highest = 0;
+	orm_buffer sql;
+	orm_status status;
+
+	if (load->scan || !target->generated_key)
+		return ORM_OK;
+	orm_buffer_init(&sql);
+	ormd_sql_max_key(query->connection->driver->dialect, target, &sql);
+	status = sql.failed ? orm_fail(error, ORM_ENOMEM, "out of memory")
+			    : ormd_select_integer(query->connection, sql.data, NULL, 0, &highest, error);
+	orm_buffer_fini(&sql);
+	load->scan = highest >= 0 && (uint64_t)highest / WORTHWHILE <= load->keys.n_keys;
+	return status;
+}
+
+static orm_status begin_scan(ormd_query *query, ormd_load *load, orm_error *error)
+{
+	const orm_mapper *target = load->relationship->target;
+	const ormd_order by_key = {.column = target->key[0]};
+	uint8_t types[ORM_MAX_COLUMNS];
+	ormd_term terms[ORM_MAX_COLUMNS];
+	ormd_select select = {.mapper = target, .where = terms, .order = &by_key, .n_order = 1, .limit = ORMD_NO_LIMIT};
+	orm_buffer sql;
+
+	for (uint16_t i = 0; i < load->n_columns; i++) {
+		if (target->columns[load->target[i]].nullable)
+			terms[select.n_where++] = (ormd_term){.op = ORMD_NOT_NULL, .column = load->target[i]};
+	}
+	orm_buffer_init(&sql);
+	ormd_sql_select(query->connection->driver->dialect, &select, &sql);
+	ormd_mapper_types(target, types);
+	if (sql.failed)
+		orm_fail(error, ORM_ENOMEM, "out of memory");
+	else
+		load->cursor = query->connection->driver->query(query->connection, sql.data, NULL, 0, types, target->n_columns, error);
+	orm_buffer_fini(&sql);
+	return load->cursor ? ORM_OK : error->code;
+}
+
+static orm_status begin_late(ormd_query *query, ormd_load *load, orm_error *error)
+{
+	const orm_status status = decide_to_scan(query, load, error);
+
+	load->begun = true;
+	if (status == ORM_OK && load->scan)
+		return begin_scan(query, load, error);
+	return status == ORM_OK ? ormd_load_end_collecting(load, error) : status;
+}
+
+/* What is loaded for all the statement's rows together, after them. */
+static orm_status read_late(ormd_query *query, ormd_connection *connection, ormd_parcel *parcel, size_t max_size, orm_error *error)
+{
+	ormd_load *load = &query->loads[query->next_late];
+	size_t n_rows = 0;
+	bool done = false;
+	orm_status status = use_connection(query, connection, error);
+
+	parcel->related = true;
+	parcel->load = query->next_late;
+	if (status == ORM_OK && !load->begun)
+		status = begin_late(query, load, error);
+	if (status == ORM_OK && load->scan)
+		status = query->connection->driver->fetch(load->cursor, &parcel->builder, MAX_PARCEL_ROWS, max_size, &n_rows, &done, error);
+	else if (status == ORM_OK)
+		status = ormd_select_by_fetch(&load->select, query->connection, &parcel->builder, max_size, &n_rows, &done, error);
+	if (status == ORM_OK && done) {
+		ormd_load_close(load);
+		query->next_late = ormd_query_next_load(query, query->next_late + 1, true);
+	}
+	return status;
 }
 
 /* The next objects whose relationship is to be loaded. */
@@ -192,25 +258,38 @@ static orm_status next_parents(ormd_query *query, orm_error *error)
 
 /* ---- whatever is next --------------------------------------------------------------------------------------- */
 
+size_t ormd_query_next_load(const ormd_query *query, size_t from, bool late)
+{
+	while (from < query->n_loads && query->loads[from].late != late)
+		from++;
+	return from;
+}
+
 bool ormd_query_all_read(const ormd_query *query)
 {
-	return query->statement_done && query->next_load == query->n_loads && (query->has_statement || query->next_parent == query->n_parents);
+	return query->statement_done && query->next_load == query->n_loads && query->next_late == query->n_loads && (query->has_statement || query->next_parent == query->n_parents);
 }
 
 static orm_status read_parcel(ormd_query *query, ormd_connection *connection, size_t max_size, ormd_parcel **parcel, orm_error *error)
 {
 	const orm_mapper *mapper = query->mapper;
 	orm_status status = ORM_OK;
+	bool late;
 
 	if (query->next_load == query->n_loads && !query->has_statement)
 		status = next_parents(query, error);
 	if (status != ORM_OK)
 		return status;
-	if (query->next_load < query->n_loads)
+	late = query->has_statement && query->statement_done && query->next_load == query->n_loads;
+	if (late)
+		mapper = query->loads[query->next_late].relationship->target;
+	else if (query->next_load < query->n_loads)
 		mapper = query->loads[query->next_load].relationship->target;
 	*parcel = ormd_parcel_take(query, mapper);
 	if (!*parcel)
 		return orm_fail(error, ORM_ENOMEM, "out of memory");
+	if (late)
+		return read_late(query, connection, *parcel, max_size, error);
 	if (query->next_load < query->n_loads)
 		return read_related(query, connection, *parcel, max_size, error);
 	status = use_connection(query, connection, error);

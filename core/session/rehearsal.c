@@ -81,6 +81,7 @@ static void start_again(ormd_query *query)
 	query->next_load = query->n_loads;
 	for (size_t i = 0; i < query->n_loads; i++)
 		ormd_load_reset(&query->loads[i]);
+	query->next_late = ormd_query_next_load(query, 0, true);
 }
 
 static orm_status read_parcels(ormd_query *query, ormd_connection *connection, orm_error *error)

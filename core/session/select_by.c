@@ -89,3 +89,31 @@ void ormd_select_by_fini(ormd_select_by *select)
 		select->cursor->connection->driver->close_cursor(select->cursor);
 	select->cursor = NULL;
 }
+
+orm_status ormd_select_integer(ormd_connection *connection, const char *sql, const orm_value *parameters, size_t n_parameters, int64_t *integer,
+			       orm_error *error)
+{
+	const ormd_driver *driver = connection->driver;
+	const uint8_t type = ORM_INT64;
+	orm_vector_builder vector = {.type = ORM_INT64};
+	orm_batch_builder builder = {.vectors = &vector, .n_vectors = 1};
+	ormd_cursor *cursor = driver->query(connection, sql, parameters, n_parameters, &type, 1, error);
+	orm_status status = ORM_OK;
+	size_t n_rows = 0;
+	bool done = false;
+
+	if (!cursor)
+		return error->code;
+	orm_buffer_init(&vector.cells);
+	orm_buffer_init(&vector.nulls);
+	orm_buffer_init(&vector.ends);
+	status = driver->fetch(cursor, &builder, 1, SIZE_MAX, &n_rows, &done, error);
+	*integer = 0;
+	if (status == ORM_OK && n_rows == 1 && vector.nulls.size == 0)
+		memcpy(integer, vector.cells.data, sizeof *integer);
+	driver->close_cursor(cursor);
+	orm_buffer_fini(&vector.cells);
+	orm_buffer_fini(&vector.nulls);
+	orm_buffer_fini(&vector.ends);
+	return status;
+}

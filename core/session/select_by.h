@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Rows by lists of keys: SELECT .. WHERE column IN (...), as many keys at a time as make a good statement. */
+/* Rows by lists of keys: SELECT .. WHERE column IN (...), as many keys at a time as make a good statement. And single integers. */
 #ifndef ORMD_SESSION_SELECT_BY_H
 #define ORMD_SESSION_SELECT_BY_H
 
@@ -23,6 +23,10 @@ typedef struct ormd_select_by {
 orm_status ormd_select_by_fetch(ormd_select_by *select, ormd_connection *connection, orm_batch_builder *builder, size_t max_size, size_t *n_rows,
                                 bool *done, orm_error *error);
 void       ormd_select_by_fini(ormd_select_by *select); /* closes the cursor */
+
+/* The one integer that a statement gives: a count, a highest key; 0 for NULL and for no row. */
+orm_status ormd_select_integer(ormd_connection *connection, const char *sql, const orm_value *parameters, size_t n_parameters, int64_t *integer,
+                               orm_error *error);
 
 /* The types of all columns, for a driver's cursor. */
 void ormd_mapper_types(const orm_mapper *mapper, uint8_t types[ORM_MAX_COLUMNS]);

@@ -209,7 +209,7 @@ typedef struct ormd_piece {
 	size_t             n_rows;
 	const ormd_rows   *related;   /* loaded along */
 	size_t             n_related;
-	const ormd_loaded *loaded;    /* to-many relationships now complete */
+	const ormd_loaded *loaded;    /* to-many relationships that are complete once the last piece has come */
 	size_t             n_loaded;
 	uint64_t           count;     /* ORMD_COUNT, ORMD_EXISTS */
 	bool               last;

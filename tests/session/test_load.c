@@ -105,8 +105,8 @@ static void to_many_along_with_a_query(void **state)
 	make_posts(f);
 	t = query_with(f, "User", "posts", NULL, 1 << 16);
 	assert_string_equal(t.rows, "1 2 3");
-	assert_string_equal(t.related, "1 3 2"); /* by parent, then by key */
-	assert_string_equal(t.loaded, "1 2 3");  /* complete for those without posts, too */
+	assert_string_equal(t.related, "1 2 3");
+	assert_string_equal(t.loaded, "1 2 3"); /* complete for those without posts, too */
 }
 
 static void to_one_along_with_a_query(void **state)
@@ -148,6 +148,40 @@ static void self_reference_along_with_a_query(void **state)
 	assert_string_equal(t.rows, "1 2 3");
 	assert_int_equal(t.n_related, 3); /* 2 and 3 as children, 1 as the parent */
 	assert_string_equal(t.loaded, "1 2 3");
+}
+
+static void few_rows_of_a_large_table_are_found_by_their_keys(void **state)
+{
+	fixture *f = *state;
+	told t;
+
+	outside(f, "INSERT INTO teams(id, name) VALUES (1, 'red'), (2, 'blue')");
+	outside(f, "INSERT INTO members(id, name, team_id) VALUES (5, 'ann', 2), (6, 'bob', 1), (7, 'cat', 1), (8, 'dan', NULL)");
+	t = query_with(f, "Team", "members", NULL, 1 << 16);
+	assert_string_equal(t.related, "5 6 7"); /* a small table is read whole */
+	outside(f, "INSERT INTO members(id, name, team_id) VALUES (100000, 'eve', NULL)");
+	new_session(f, NULL);
+	t = query_with(f, "Team", "members", NULL, 1 << 16);
+	assert_string_equal(t.related, "6 7 5"); /* by team, then by key */
+	assert_string_equal(t.loaded, "1 2");
+}
+
+static void relatives_of_some_rows(void **state)
+{
+	fixture *f = *state;
+	const orm_relationship *posts = relationship_of(f, "User", "posts");
+	const ormd_query_options options = {.load = &posts, .n_load = 1};
+	const ormd_order by_key = {.column = 0, .descending = true};
+	const ormd_select two = {.mapper = mapper_of(f, "User"), .order = &by_key, .n_order = 1, .limit = 2};
+	ormd_query *query = NULL;
+	told t;
+
+	make_posts(f);
+	assert_ok(f, ormd_query_open(f->session, f->participant, &two, &options, note_finished, f, &query, &f->error));
+	t = read_all(f, query, 1 << 16);
+	assert_string_equal(t.rows, "3 2");
+	assert_string_equal(t.related, "2");
+	assert_string_equal(t.loaded, "3 2");
 }
 
 static void pending_members_are_loaded_along(void **state)
@@ -320,6 +354,8 @@ int main(void)
 		TEST(to_one_along_with_a_query),
 		TEST(relatives_in_small_pieces),
 		TEST(self_reference_along_with_a_query),
+		TEST(few_rows_of_a_large_table_are_found_by_their_keys),
+		TEST(relatives_of_some_rows),
 		TEST(pending_members_are_loaded_along),
 		TEST(relationship_of_another_model_is_refused),
 		TEST(to_many_of_an_object),
