@@ -254,9 +254,9 @@ static void what_fails_leaves_no_trace(void **state)
 	size_t n_failed = 0, n_published = 0;
 
 	(void)state;
-	for (uint64_t seed = 1; seed <= 20; seed++)
+	for (uint64_t seed = 1; seed <= 8; seed++)
 		play(seed, &n_failed, &n_published);
-	assert_true(n_failed > 1000 && n_published > 1000);
+	assert_true(n_failed > 400 && n_published > 400);
 }
 
 int main(void)
