@@ -45,6 +45,8 @@ rpc_transport *rpc_transport_open(const char *address, const rpc_tls *tls, size_
 
 rpc_transport *rpc_transport_open_sp(const char *address, size_t max_message, int64_t deadline_us, rpc_code *code,
                                      char why[256]);
+/* Over a connected socket that is its own from now on; nothing has been sent or received over it. NULL: out of memory. */
+rpc_transport *rpc_transport_adopt_sp(int fd, bool ipc, size_t max_message);
 rpc_transport *rpc_transport_open_nng(const char *address, const rpc_tls *tls, size_t max_message, int64_t deadline_us,
                                       rpc_code *code, char why[256]);
 

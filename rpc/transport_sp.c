@@ -96,20 +96,30 @@ rpc_transport *rpc_transport_open_sp(const char *address, size_t max_message, in
 			*code = RPC_INVALID_ARGUMENT;
 		return NULL;
 	}
-	sp_transport *transport = malloc(sizeof *transport);
+	rpc_transport *transport = rpc_transport_adopt_sp(fd, ipc, max_message);
 	if (!transport || send(fd, greeting, sizeof greeting, MSG_NOSIGNAL) != (ssize_t)sizeof greeting) {
 		*code = transport ? RPC_UNAVAILABLE : RPC_RESOURCE_EXHAUSTED;
 		snprintf(why, 256, transport ? "the server hung up" : "out of memory");
-		free(transport);
-		close(fd);
+		if (transport)
+			sp_close(transport, false);
+		else
+			close(fd);
 		return NULL;
 	}
+	*code = RPC_OK;
+	return transport;
+}
+
+rpc_transport *rpc_transport_adopt_sp(int fd, bool ipc, size_t max_message)
+{
+	sp_transport *transport = malloc(sizeof *transport);
+	if (!transport)
+		return NULL;
 	memset(transport, 0, offsetof(sp_transport, buffer));
 	transport->base.ops = &sp_ops;
 	transport->fd = fd;
 	transport->ipc = ipc;
 	transport->max_message = max_message;
-	*code = RPC_OK;
 	return &transport->base;
 }
 
