@@ -10,13 +10,13 @@
 /* ---- committing --------------------------------------------------------------------------------------------- */
 
 typedef struct commit_job {
-	ormd_job             job;
-	ormd_session        *session;
-	ormd_commit_request  request;
-	ormd_flush           flush;
-	bool                 replayed;  /* an earlier try had committed */
-	ormd_finished       *finished;
-	void                *context;
+	ormd_job job;
+	ormd_session *session;
+	ormd_commit_request request;
+	ormd_flush flush;
+	bool replayed; /* an earlier try had committed */
+	ormd_finished *finished;
+	void *context;
 } commit_job;
 
 /* The id is there already: from a try whose outcome got lost, or from somebody who settled it. */
@@ -25,9 +25,14 @@ static orm_status judge_earlier(const ormd_commit_request *request, const ormd_c
 	const unsigned long long number = request->id.number;
 
 	if (!row->result)
-		return orm_fail(error, ORM_EABORTED, "commit %llu was settled as aborted before it came; nothing was written, commit again", number);
+		return orm_fail(error, ORM_EABORTED,
+				"commit %llu was settled as aborted before it came; nothing was written, commit again",
+				number);
 	if (row->fingerprint != request->fingerprint)
-		return orm_fail(error, ORM_EINVAL, "commit %llu has been made with other contents; count commits up, and not in two processes", number);
+		return orm_fail(
+			error, ORM_EINVAL,
+			"commit %llu has been made with other contents; count commits up, and not in two processes",
+			number);
 	return ORM_OK;
 }
 
@@ -94,7 +99,8 @@ static void fail_now(commit_job *commit, const orm_error *error, ormd_finished *
 	finished(error->code, error, context);
 }
 
-void ormd_session_commit(ormd_session *session, const ormd_commit_request *request, ormd_finished *finished, void *context)
+void ormd_session_commit(ormd_session *session, const ormd_commit_request *request, ormd_finished *finished,
+			 void *context)
 {
 	orm_error error = {0};
 	commit_job *commit = NULL;
@@ -138,8 +144,8 @@ void ormd_session_commit(ormd_session *session, const ormd_commit_request *reque
 
 typedef struct settle_job {
 	ormd_commit_row row;
-	orm_arena      *arena;
-	ormd_outcome    outcome;
+	orm_arena *arena;
+	ormd_outcome outcome;
 } settle_job;
 
 static orm_status run_settle(ormd_connection *connection, void *context, orm_error *error)
@@ -154,8 +160,8 @@ static orm_status run_settle(ormd_connection *connection, void *context, orm_err
 	return status;
 }
 
-orm_status ormd_commit_settle(ormd_database *database, const ormd_commit_id *id, int64_t deadline_us, orm_arena *arena, ormd_outcome *outcome,
-			      const void **result, size_t *result_size, orm_error *error)
+orm_status ormd_commit_settle(ormd_database *database, const ormd_commit_id *id, int64_t deadline_us, orm_arena *arena,
+			      ormd_outcome *outcome, const void **result, size_t *result_size, orm_error *error)
 {
 	settle_job settle = {.row = {.id = *id}, .arena = arena};
 	ormd_job job = {.run = run_settle, .context = &settle, .end = ORMD_JOB_COMMIT, .deadline_us = deadline_us};

@@ -7,9 +7,9 @@
 #include "sql/compile.h"
 #include "sql/ddl.h"
 
-#define KEPT_IDS      64  /* of one client */
-#define KEPT_DAYS     7   /* of any client: far longer than one asks for an outcome */
-#define CLEAN_EVERY   16  /* commits of one client */
+#define KEPT_IDS    64 /* of one client */
+#define KEPT_DAYS   7  /* of any client: far longer than one asks for an outcome */
+#define CLEAN_EVERY 16 /* commits of one client */
 
 #define US_PER_DAY (INT64_C(24) * 3600 * 1000000)
 
@@ -67,8 +67,9 @@ static orm_status read_row(ormd_connection *connection, ormd_commit_row *row, or
 	static const uint16_t columns[] = {ORMD_COMMIT_FINGERPRINT, ORMD_COMMIT_RESULT};
 	static const uint8_t types[] = {ORM_INT64, ORM_BYTES};
 	const orm_value values[] = {id_value(&row->id), integer_value(row->id.number)};
-	const ormd_term where[] = {{.op = ORMD_EQ, .column = ORMD_COMMIT_CLIENT_ID, .values = &values[0], .n_values = 1},
-				   {.op = ORMD_EQ, .column = ORMD_COMMIT_NO, .values = &values[1], .n_values = 1}};
+	const ormd_term where[] = {
+		{.op = ORMD_EQ, .column = ORMD_COMMIT_CLIENT_ID, .values = &values[0], .n_values = 1},
+		{.op = ORMD_EQ, .column = ORMD_COMMIT_NO, .values = &values[1], .n_values = 1}};
 	const ormd_select select = {.mapper = &ormd_commit_mapper,
 				    .columns = columns,
 				    .n_columns = 2,
@@ -92,18 +93,23 @@ static orm_status read_row(ormd_connection *connection, ormd_commit_row *row, or
 		status = connection->driver->fetch(cursor, &builder, 1, SIZE_MAX, &n_rows, &done, error);
 	if (status == ORM_OK)
 		status = n_rows == 1 ? take_row(&builder, row, arena, error)
-				     : orm_fail(error, ORM_ERETRY, "the commit's id was there and is not any more; try again");
+				     : orm_fail(error, ORM_ERETRY,
+						"the commit's id was there and is not any more; try again");
 	connection->driver->close_cursor(cursor);
 	orm_batch_builder_fini(&builder);
 	orm_buffer_fini(&sql);
 	return status;
 }
 
-orm_status ormd_commit_row_insert(ormd_connection *connection, ormd_commit_row *row, orm_arena *arena, bool *inserted, orm_error *error)
+orm_status ormd_commit_row_insert(ormd_connection *connection, ormd_commit_row *row, orm_arena *arena, bool *inserted,
+				  orm_error *error)
 {
-	static const uint16_t columns[] = {ORMD_COMMIT_CLIENT_ID, ORMD_COMMIT_NO, ORMD_COMMIT_FINGERPRINT, ORMD_COMMIT_RESULT};
+	static const uint16_t columns[] = {ORMD_COMMIT_CLIENT_ID, ORMD_COMMIT_NO, ORMD_COMMIT_FINGERPRINT,
+					   ORMD_COMMIT_RESULT};
 	const orm_value values[] = {
-		id_value(&row->id), integer_value(row->id.number), integer_value(row->fingerprint),
+		id_value(&row->id),
+		integer_value(row->id.number),
+		integer_value(row->fingerprint),
 		{.type = ORM_BYTES, .null = !row->result, .size = (uint32_t)row->result_size, .bytes = row->result}};
 	size_t affected = 0;
 	ormd_write write = {.n_parameters = 4, .n_rows = 1, .values = values, .affected = &affected};
@@ -113,7 +119,8 @@ orm_status ormd_commit_row_insert(ormd_connection *connection, ormd_commit_row *
 	orm_buffer_init(&sql);
 	compile_insert(connection->driver->dialect, columns, 4, &sql);
 	write.sql = sql.data;
-	status = sql.failed ? orm_fail(error, ORM_ENOMEM, "out of memory") : connection->driver->write(connection, &write, error);
+	status = sql.failed ? orm_fail(error, ORM_ENOMEM, "out of memory")
+			    : connection->driver->write(connection, &write, error);
 	orm_buffer_fini(&sql);
 	if (status != ORM_OK)
 		return status;
@@ -124,7 +131,8 @@ orm_status ormd_commit_row_insert(ormd_connection *connection, ormd_commit_row *
 /* ---- cleaning ----------------------------------------------------------------------------------------------- */
 
 /* No statement of the compiler's: those are for single rows. */
-static orm_status delete_where(ormd_connection *connection, const char *first, const char *second, const orm_value *values, orm_error *error)
+static orm_status delete_where(ormd_connection *connection, const char *first, const char *second,
+			       const orm_value *values, orm_error *error)
 {
 	const ormd_dialect *dialect = connection->driver->dialect;
 	ormd_write write = {.n_parameters = second ? 2 : 1, .n_rows = 1, .values = values};
@@ -144,7 +152,8 @@ static orm_status delete_where(ormd_connection *connection, const char *first, c
 		orm_buffer_puts(&sql, dialect->numbered_parameters ? " < $2" : " < ?");
 	}
 	write.sql = sql.data;
-	status = sql.failed ? orm_fail(error, ORM_ENOMEM, "out of memory") : connection->driver->write(connection, &write, error);
+	status = sql.failed ? orm_fail(error, ORM_ENOMEM, "out of memory")
+			    : connection->driver->write(connection, &write, error);
 	orm_buffer_fini(&sql);
 	return status;
 }
@@ -156,11 +165,13 @@ orm_status ormd_commit_row_clean(ormd_connection *connection, const ormd_commit_
 	if (id->number > KEPT_IDS && id->number % CLEAN_EVERY == 0) {
 		const orm_value values[] = {id_value(id), integer_value(id->number - KEPT_IDS)};
 
-		return delete_where(connection, columns[ORMD_COMMIT_CLIENT_ID].name, columns[ORMD_COMMIT_NO].name, values, error);
+		return delete_where(connection, columns[ORMD_COMMIT_CLIENT_ID].name, columns[ORMD_COMMIT_NO].name,
+				    values, error);
 	}
 	/* It reads the whole table: one new client in 256 does it. */
 	if (id->number == 1 && id->client_id[sizeof id->client_id - 1] == 0) {
-		const orm_value value = {.type = ORM_DATETIME, .integer = orm_datetime_now().us - KEPT_DAYS * US_PER_DAY};
+		const orm_value value = {.type = ORM_DATETIME,
+					 .integer = orm_datetime_now().us - KEPT_DAYS * US_PER_DAY};
 
 		return delete_where(connection, columns[ORMD_COMMIT_AT].name, NULL, &value, error);
 	}

@@ -15,35 +15,35 @@
 /* An object's record with the defaults that its INSERT got. */
 struct ormd_made_record {
 	ormd_made_record *next;
-	ormd_object      *object;
-	ormd_record      *record; /* the session's pool's */
-	const uint16_t   *columns;
-	size_t            n_columns;
+	ormd_object *object;
+	ormd_record *record; /* the session's pool's */
+	const uint16_t *columns;
+	size_t n_columns;
 };
 
 /* A row that has another value than its object for the moment. */
 struct ormd_temporary {
 	ormd_temporary *next;
-	ormd_object    *object;
-	uint16_t        column;
-	orm_value       value;
+	ormd_object *object;
+	uint16_t column;
+	orm_value value;
 };
 
 /* One step being written. */
 typedef struct step_writer {
-	ormd_flush           *flush;
-	ormd_connection      *connection;
+	ormd_flush *flush;
+	ormd_connection *connection;
 	const ormd_plan_step *step;
-	const ormd_layout    *layout;
-	const uint16_t       *returning; /* columns */
-	uint8_t              *returning_types;
-	size_t                n_returning;
-	size_t                n_parameters;
-	size_t                max_rows;
-	orm_value            *values;
-	orm_value            *returned;
-	size_t               *affected;
-	orm_buffer            sql;
+	const ormd_layout *layout;
+	const uint16_t *returning; /* columns */
+	uint8_t *returning_types;
+	size_t n_returning;
+	size_t n_parameters;
+	size_t max_rows;
+	orm_value *values;
+	orm_value *returned;
+	size_t *affected;
+	orm_buffer sql;
 } step_writer;
 
 /* ---- values ------------------------------------------------------------------------------------------------- */
@@ -78,7 +78,8 @@ static orm_value integer_value(const ormd_layout *layout, uint16_t column, int64
 	return (orm_value){.type = layout->cells[column].type, .integer = integer};
 }
 
-/* What the version is after the object's INSERT or UPDATE. A row switch goes on counting, so that nobody takes the new row for the old one. */
+/* What the version is after the object's INSERT or UPDATE. A row switch goes on counting, so that nobody takes the new
+ * row for the old one. */
 static int64_t new_version(const ormd_layout *layout, const ormd_object *object, const ormd_object *replaced)
 {
 	const uint16_t column = layout->mapper->version;
@@ -86,7 +87,8 @@ static int64_t new_version(const ormd_layout *layout, const ormd_object *object,
 
 	if (before)
 		return ormd_record_integer(layout, before, column) + 1;
-	if (ormd_record_is_null(layout, object->record, column) || ormd_record_integer(layout, object->record, column) == 0)
+	if (ormd_record_is_null(layout, object->record, column) ||
+	    ormd_record_integer(layout, object->record, column) == 0)
 		return 1;
 	return ormd_record_integer(layout, object->record, column);
 }
@@ -102,11 +104,12 @@ static const ormd_temporary *find_temporary(const ormd_flush *flush, const ormd_
 
 /* ---- temporary values --------------------------------------------------------------------------------------- */
 
-static orm_status is_used(ormd_connection *connection, const orm_mapper *mapper, uint16_t column, const orm_value *value, orm_arena *arena,
-			  bool *used, orm_error *error)
+static orm_status is_used(ormd_connection *connection, const orm_mapper *mapper, uint16_t column,
+			  const orm_value *value, orm_arena *arena, bool *used, orm_error *error)
 {
 	const ormd_term term = {.op = ORMD_EQ, .column = column, .values = value, .n_values = 1};
-	const ormd_select select = {.mapper = mapper, .result = ORMD_EXISTS, .where = &term, .n_where = 1, .limit = ORMD_NO_LIMIT};
+	const ormd_select select = {
+		.mapper = mapper, .result = ORMD_EXISTS, .where = &term, .n_where = 1, .limit = ORMD_NO_LIMIT};
 	size_t n_parameters = 0;
 	const orm_value *parameters = ormd_select_parameters(&select, arena, &n_parameters);
 	int64_t exists = 1;
@@ -167,7 +170,8 @@ static bool unlikely_value(const orm_column *column, uint64_t random, orm_arena 
 }
 
 /* A value for the column that no row has, until the row can take its own. */
-static orm_status make_temporary(step_writer *writer, ormd_object *object, uint16_t number, orm_value *value, orm_error *error)
+static orm_status make_temporary(step_writer *writer, ormd_object *object, uint16_t number, orm_value *value,
+				 orm_error *error)
 {
 	ormd_flush *flush = writer->flush;
 	const orm_mapper *mapper = writer->step->mapper;
@@ -184,14 +188,16 @@ static orm_status make_temporary(step_writer *writer, ormd_object *object, uint1
 			return status;
 		if (used)
 			continue;
-		*temporary = (ormd_temporary){.next = flush->temporaries, .object = object, .column = number, .value = *value};
+		*temporary = (ormd_temporary){
+			.next = flush->temporaries, .object = object, .column = number, .value = *value};
 		flush->temporaries = temporary;
 		return ORM_OK;
 	}
 	if (!temporary)
 		return orm_fail(error, ORM_ENOMEM, "out of memory");
 	orm_fail(error, ORM_ECONSTRAINT,
-		 "%s.%s: rows exchange this unique value, and there is no other that one of them could have meanwhile; do it in two commits",
+		 "%s.%s: rows exchange this unique value, and there is no other that one of them could have meanwhile; "
+		 "do it in two commits",
 		 mapper->table, column->name);
 	orm_error_at(error, mapper->table, column->name, NULL);
 	return ormd_flush_fail_row(flush->session, object, error);
@@ -229,7 +235,8 @@ static orm_status put_stand_ins(step_writer *writer, ormd_object *object, orm_va
 }
 
 /* Which row: the key that it has in the database by now, and the version. */
-static orm_value *put_where(const step_writer *writer, const ormd_object *object, const ormd_object *replaced, orm_value *next)
+static orm_value *put_where(const step_writer *writer, const ormd_object *object, const ormd_object *replaced,
+			    orm_value *next)
 {
 	const ormd_layout *layout = writer->layout;
 	const orm_mapper *mapper = writer->step->mapper;
@@ -237,7 +244,8 @@ static orm_value *put_where(const step_writer *writer, const ormd_object *object
 	const ormd_record *record = written ? object->record : ormd_object_committed(replaced ? replaced : object);
 
 	for (uint16_t i = 0; i < mapper->n_key; i++) {
-		const ormd_temporary *temporary = written ? find_temporary(writer->flush, object, mapper->key[i]) : NULL;
+		const ormd_temporary *temporary =
+			written ? find_temporary(writer->flush, object, mapper->key[i]) : NULL;
 
 		if (temporary)
 			*next++ = temporary->value;
@@ -246,7 +254,8 @@ static orm_value *put_where(const step_writer *writer, const ormd_object *object
 	}
 	if (mapper->version != ORM_NO_NUMBER)
 		*next++ = integer_value(layout, mapper->version,
-					written ? new_version(layout, object, replaced) : ormd_record_integer(layout, record, mapper->version));
+					written ? new_version(layout, object, replaced)
+						: ormd_record_integer(layout, record, mapper->version));
 	return next;
 }
 
@@ -327,8 +336,8 @@ static bool compile(step_writer *writer)
 
 	switch (step->kind) {
 	case ORMD_INSERT:
-		ormd_sql_insert(dialect, step->mapper, step->shape.columns, step->shape.n_columns, writer->returning, writer->n_returning,
-				&writer->sql);
+		ormd_sql_insert(dialect, step->mapper, step->shape.columns, step->shape.n_columns, writer->returning,
+				writer->n_returning, &writer->sql);
 		writer->n_parameters = step->shape.n_columns;
 		break;
 	case ORMD_UPDATE:
@@ -368,7 +377,8 @@ static orm_status keep_returned(step_writer *writer, size_t first, size_t n_rows
 		ormd_object *object = writer->step->objects[first + i];
 		ormd_made_record *made = orm_arena_calloc(&flush->scratch, 1, sizeof *made);
 		ormd_record *record = ormd_record_with(writer->layout, object->record, writer->returning,
-						       writer->returned + i * writer->n_returning, writer->n_returning, &flush->session->pool);
+						       writer->returned + i * writer->n_returning, writer->n_returning,
+						       &flush->session->pool);
 
 		if (!made || !record) {
 			ormd_record_free(record, &flush->session->pool);
@@ -406,15 +416,17 @@ static orm_status write_rows(step_writer *writer, size_t first, size_t n_rows, o
 		return status;
 	for (size_t i = 0; i < n_rows; i++) {
 		if (write.affected && write.affected[i] == 0)
-			return ormd_flush_fail_stale(writer->flush->session, step->replaced ? step->replaced[first + i] : step->objects[first + i],
-						     step, error);
+			return ormd_flush_fail_stale(
+				writer->flush->session,
+				step->replaced ? step->replaced[first + i] : step->objects[first + i], step, error);
 		if (step->phase == ORMD_PHASE_LATER && writer->flush->temporaries)
 			end_temporaries(writer->flush, step->objects[first + i], &step->shape);
 	}
 	return writer->n_returning ? keep_returned(writer, first, n_rows, error) : ORM_OK;
 }
 
-static orm_status write_step(ormd_flush *flush, ormd_connection *connection, const ormd_plan_step *step, orm_error *error)
+static orm_status write_step(ormd_flush *flush, ormd_connection *connection, const ormd_plan_step *step,
+			     orm_error *error)
 {
 	step_writer writer = {.flush = flush,
 			      .connection = connection,
@@ -490,7 +502,8 @@ static void apply_versions(ormd_flush *flush, const ormd_plan_step *step)
 		ormd_object *object = step->objects[i];
 		const int64_t version = new_version(layout, object, step->replaced ? step->replaced[i] : NULL);
 
-		if (ormd_record_is_null(layout, object->record, column) || ormd_record_integer(layout, object->record, column) != version)
+		if (ormd_record_is_null(layout, object->record, column) ||
+		    ormd_record_integer(layout, object->record, column) != version)
 			ormd_unit_set_server_integer(flush->session, object, column, version);
 	}
 }
@@ -505,7 +518,8 @@ void ormd_flush_apply(ormd_flush *flush)
 	for (size_t i = 0; i < flush->plan.n_steps; i++) {
 		const ormd_plan_step *step = &flush->plan.steps[i];
 
-		if (step->kind != ORMD_DELETE && step->phase == ORMD_PHASE_MAIN && step->mapper->version != ORM_NO_NUMBER)
+		if (step->kind != ORMD_DELETE && step->phase == ORMD_PHASE_MAIN &&
+		    step->mapper->version != ORM_NO_NUMBER)
 			apply_versions(flush, step);
 	}
 }

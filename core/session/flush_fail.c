@@ -27,7 +27,8 @@ static uint32_t author_of(const ormd_session *session, const ormd_object *object
 }
 
 /* " (published by \"desk\")" in a shared session, where it may have been another. */
-static void print_author(const ormd_session *session, const ormd_object *object, const char *column, char *text, size_t size)
+static void print_author(const ormd_session *session, const ormd_object *object, const char *column, char *text,
+			 size_t size)
 {
 	const uint32_t author = author_of(session, object, column);
 
@@ -67,14 +68,16 @@ orm_status ormd_fail_name_model(const orm_registry *registry, orm_error *error)
 		return error ? error->code : ORM_EINTERNAL;
 	said = *error;
 	if (without_place(&said) != said.message)
-		orm_fail(error, said.code, "%s%s%s: %s", mapper->name, said.column[0] ? "." : "", said.column, without_place(&said));
+		orm_fail(error, said.code, "%s%s%s: %s", mapper->name, said.column[0] ? "." : "", said.column,
+			 without_place(&said));
 	return orm_error_at(error, mapper->name, said.column, said.key);
 }
 
 orm_status ormd_flush_fail_row(const ormd_session *session, const ormd_object *object, orm_error *error)
 {
 	const orm_mapper *mapper = ormd_object_mapper(session, object);
-	const ormd_record *record = object->state == ORMD_STATE_DELETED ? ormd_object_committed(object) : object->record;
+	const ormd_record *record =
+		object->state == ORMD_STATE_DELETED ? ormd_object_committed(object) : object->record;
 	char author[96];
 	char key[sizeof error->key];
 	orm_error said;
@@ -84,12 +87,13 @@ orm_status ormd_flush_fail_row(const ormd_session *session, const ormd_object *o
 	said = *error;
 	print_author(session, object, said.column, author, sizeof author);
 	ormd_record_key_print(ormd_object_layout(session, object), record, key, sizeof key);
-	orm_fail(error, said.code, "%s%s%s: %.300s; %s %s%s", mapper->name, said.column[0] ? "." : "", said.column, without_place(&said),
-		 mapper->name, key, author);
+	orm_fail(error, said.code, "%s%s%s: %.300s; %s %s%s", mapper->name, said.column[0] ? "." : "", said.column,
+		 without_place(&said), mapper->name, key, author);
 	return orm_error_at(error, mapper->name, said.column, key);
 }
 
-orm_status ormd_flush_fail_stale(const ormd_session *session, const ormd_object *object, const ormd_plan_step *step, orm_error *error)
+orm_status ormd_flush_fail_stale(const ormd_session *session, const ormd_object *object, const ormd_plan_step *step,
+				 orm_error *error)
 {
 	const orm_mapper *mapper = step->mapper;
 	const ormd_layout *layout = ormd_object_layout(session, object);
@@ -101,12 +105,16 @@ orm_status ormd_flush_fail_stale(const ormd_session *session, const ormd_object 
 	print_author(session, object, "", author, sizeof author);
 	ormd_record_key_print(layout, record ? record : object->record, key, sizeof key);
 	if (mapper->version == ORM_NO_NUMBER || !record)
-		orm_fail(error, ORM_ESTALE, "%s %s is to be %s%s, but its row is gone; roll back, or refresh it", mapper->name, key, verb, author);
+		orm_fail(error, ORM_ESTALE, "%s %s is to be %s%s, but its row is gone; roll back, or refresh it",
+			 mapper->name, key, verb, author);
 	else
 		orm_fail(error, ORM_ESTALE,
-			 "%s.%s: %s %s is to be %s%s, but since version %lld was read its row has been changed or deleted; refresh it and try again",
+			 "%s.%s: %s %s is to be %s%s, but since version %lld was read its row has been changed or "
+			 "deleted; refresh it and try again",
 			 mapper->name, mapper->columns[mapper->version].name, mapper->name, key, verb, author,
 			 (long long)ormd_record_integer(layout, record, mapper->version));
-	return error ? orm_error_at(error, mapper->name, mapper->version == ORM_NO_NUMBER ? NULL : mapper->columns[mapper->version].name, key)
+	return error ? orm_error_at(error, mapper->name,
+				    mapper->version == ORM_NO_NUMBER ? NULL : mapper->columns[mapper->version].name,
+				    key)
 		     : ORM_ESTALE;
 }

@@ -10,15 +10,15 @@
 #include "session/select_by.h"
 
 typedef struct get {
-	ormd_session     *session;
+	ormd_session *session;
 	const orm_mapper *mapper;
-	size_t            n_keys;
-	orm_value        *keys;      /* n_keys x mapper->n_key, in the mapper's order */
-	ormd_object     **objects;   /* NULL: not there */
-	orm_value        *missing;   /* keys that the session does not know, each once */
-	size_t            n_missing;
-	orm_arena        *arena;
-	orm_error        *error;
+	size_t n_keys;
+	orm_value *keys;       /* n_keys x mapper->n_key, in the mapper's order */
+	ormd_object **objects; /* NULL: not there */
+	orm_value *missing;    /* keys that the session does not know, each once */
+	size_t n_missing;
+	orm_arena *arena;
+	orm_error *error;
 } get;
 
 static orm_status take_keys(get *g, const orm_batch *batch)
@@ -69,7 +69,8 @@ static void look_in_memory(get *g)
 	}
 }
 
-/* Does a row with this key get another one in the unit? Then there is none with this key, although the database has it. */
+/* Does a row with this key get another one in the unit? Then there is none with this key, although the database has it.
+ */
 static bool is_given_up(const get *g, const orm_value *key)
 {
 	const ormd_layout *layout = &g->session->mappers[g->mapper->number].layout;
@@ -172,11 +173,16 @@ static orm_status build(get *g, const ormd_rows **rows, size_t *n_rows)
 	return status;
 }
 
-orm_status ormd_session_get(ormd_session *session, uint32_t participant, const orm_batch *keys, bool in_memory, bool *complete, int64_t deadline_us,
-			    orm_arena *arena, const ormd_rows **rows, size_t *n_rows, orm_error *error)
+orm_status ormd_session_get(ormd_session *session, uint32_t participant, const orm_batch *keys, bool in_memory,
+			    bool *complete, int64_t deadline_us, orm_arena *arena, const ormd_rows **rows,
+			    size_t *n_rows, orm_error *error)
 {
 	orm_error ignored;
-	get g = {.session = session, .mapper = keys->mapper, .n_keys = keys->n_rows, .arena = arena, .error = error ? error : &ignored};
+	get g = {.session = session,
+		 .mapper = keys->mapper,
+		 .n_keys = keys->n_rows,
+		 .arena = arena,
+		 .error = error ? error : &ignored};
 	const size_t n_values = keys->n_rows * keys->mapper->n_key;
 	orm_status status;
 

@@ -8,44 +8,44 @@
 
 typedef struct tie {
 	uint32_t before, after;
-	uint32_t next_out;      /* of `before` */
-	uint32_t next_in;       /* of `after` */
+	uint32_t next_out; /* of `before` */
+	uint32_t next_in;  /* of `after` */
 	uint16_t given, taken;
-	uint8_t  kind;
-	bool     over;          /* `before` is done, or the tie was dropped */
+	uint8_t kind;
+	bool over; /* `before` is done, or the tie was dropped */
 } tie;
 
 typedef struct node {
 	ormd_action action;
-	uint32_t    first_out, first_in;
-	uint32_t    n_waiting;  /* ties in that are not over */
-	uint32_t    on_path;    /* place on the path + 1, or 0 */
-	bool        done;
+	uint32_t first_out, first_in;
+	uint32_t n_waiting; /* ties in that are not over */
+	uint32_t on_path;   /* place on the path + 1, or 0 */
+	bool done;
 } node;
 
 typedef struct step {
 	uint32_t node;
-	uint32_t tie;  /* that leads to the node before it */
+	uint32_t tie; /* that leads to the node before it */
 } step;
 
 struct ormd_graph {
 	const orm_registry *registry;
-	orm_arena          *arena;
+	orm_arena *arena;
 
-	node    *nodes;
+	node *nodes;
 	uint32_t n_nodes, nodes_capacity;
-	tie     *ties;
+	tie *ties;
 	uint32_t n_ties, ties_capacity;
-	bool     torn;
+	bool torn;
 
 	/* while running */
-	uint32_t *ready;       /* a heap: the smallest number first */
-	uint32_t  n_ready, ready_capacity;
+	uint32_t *ready; /* a heap: the smallest number first */
+	uint32_t n_ready, ready_capacity;
 	uint32_t *sequence;
-	uint32_t  n_sequence, sequence_capacity;
-	step     *path;        /* backwards along ties, in search of a circle; kept between searches */
-	uint32_t  path_len, path_capacity;
-	uint32_t  first_waiting;
+	uint32_t n_sequence, sequence_capacity;
+	step *path; /* backwards along ties, in search of a circle; kept between searches */
+	uint32_t path_len, path_capacity;
+	uint32_t first_waiting;
 };
 
 /* ---- growing arrays in an arena ----------------------------------------------------------------------------- */
@@ -107,7 +107,8 @@ static void link_tie(ormd_graph *graph, uint32_t number)
 	graph->nodes[t->after].n_waiting++;
 }
 
-bool ormd_graph_tie(ormd_graph *graph, ormd_tie_kind kind, uint32_t before, uint32_t after, uint16_t given, uint16_t taken)
+bool ormd_graph_tie(ormd_graph *graph, ormd_tie_kind kind, uint32_t before, uint32_t after, uint16_t given,
+		    uint16_t taken)
 {
 	assert(before < graph->n_nodes && after < graph->n_nodes);
 	if (before == after)
@@ -172,7 +173,8 @@ static bool end_tie(ormd_graph *graph, tie *t)
 static bool finish(ormd_graph *graph, uint32_t number)
 {
 	graph->nodes[number].done = true;
-	if (!grow(graph->arena, (void **)&graph->sequence, sizeof *graph->sequence, graph->n_sequence, &graph->sequence_capacity))
+	if (!grow(graph->arena, (void **)&graph->sequence, sizeof *graph->sequence, graph->n_sequence,
+		  &graph->sequence_capacity))
 		return false;
 	graph->sequence[graph->n_sequence++] = number;
 	for (uint32_t i = graph->nodes[number].first_out; i != NONE; i = graph->ties[i].next_out) {
@@ -191,7 +193,7 @@ static const orm_mapper *mapper_of(const ormd_graph *graph, uint32_t number)
 
 typedef struct column_list {
 	const uint16_t *columns;
-	uint16_t        n;
+	uint16_t n;
 } column_list;
 
 static column_list columns_of_set(const orm_mapper *mapper, const uint16_t *set)
@@ -373,7 +375,8 @@ static const ormd_shape *own_values(ormd_graph *graph, column_list list)
 	return shape;
 }
 
-/* Write these columns in a statement of their own, later: who waits for them waits for that one, and it waits for what they need. */
+/* Write these columns in a statement of their own, later: who waits for them waits for that one, and it waits for what
+ * they need. */
 static bool split_later(ormd_graph *graph, uint32_t number, column_list list)
 {
 	ormd_action later = graph->nodes[number].action;
@@ -500,8 +503,8 @@ static bool is_whole(const ormd_graph *graph, uint32_t from)
 }
 
 /*
- * Nothing is ready: whoever is left waits, in the end, for itself. Walk back from any until one comes again; the circle is the path
- * from *from on.
+ * Nothing is ready: whoever is left waits, in the end, for itself. Walk back from any until one comes again; the circle
+ * is the path from *from on.
  */
 static bool find_circle(ormd_graph *graph, uint32_t *from)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Relationships, by select-in: the values by which the objects at hand refer to others, each once; those that the session cannot answer from memory are asked
- * of the database, many in one statement.
+ * Relationships, by select-in: the values by which the objects at hand refer to others, each once; those that the
+ * session cannot answer from memory are asked of the database, many in one statement.
  */
 #include <stdlib.h>
 
@@ -76,7 +76,8 @@ static bool put_key(ormd_key_set *keys, const orm_value *values)
 	uint32_t *head = &keys->heads[hash & (keys->n_heads - 1)];
 
 	for (uint32_t i = *head; i; i = keys->nexts[i - 1]) {
-		if (keys->hashes[i - 1] == hash && same_key(keys->values + (size_t)(i - 1) * keys->n_columns, values, keys->n_columns))
+		if (keys->hashes[i - 1] == hash &&
+		    same_key(keys->values + (size_t)(i - 1) * keys->n_columns, values, keys->n_columns))
 			return false;
 	}
 	for (uint16_t i = 0; i < keys->n_columns; i++) {
@@ -110,7 +111,8 @@ orm_status ormd_query_add_load(ormd_query *query, size_t number, const orm_relat
 
 	if (relationship->mapper != query->mapper)
 		return orm_fail_at(error, ORM_EINVAL, relationship->mapper->name, relationship->name,
-				   "this relationship cannot be loaded along with %s, which has others", query->mapper->name);
+				   "this relationship cannot be loaded along with %s, which has others",
+				   query->mapper->name);
 	load->relationship = relationship;
 	load->n_columns = key->n_columns;
 	orm_arena_init(&load->keys.arena, 0);
@@ -122,7 +124,8 @@ orm_status ormd_query_add_load(ormd_query *query, size_t number, const orm_relat
 		return orm_fail(error, ORM_ENOMEM, "out of memory");
 	/* In the order of the primary key, so that the identity map understands them. */
 	for (uint16_t i = 0; i < key->n_columns; i++) {
-		const uint16_t place = key->to_key ? place_of(key->target_columns, key->n_columns, key->target->key[i]) : i;
+		const uint16_t place =
+			key->to_key ? place_of(key->target_columns, key->n_columns, key->target->key[i]) : i;
 
 		own[i] = key->columns[place];
 		referred[i] = key->target_columns[place];
@@ -232,7 +235,8 @@ static void add_object(ormd_query *query, ormd_load *load, const ormd_object *ob
 	orm_value values[ORM_MAX_COLUMNS];
 
 	for (uint16_t i = 0; i < load->n_columns; i++)
-		ormd_record_value(ormd_object_layout(query->session, object), object->record, load->source[i], &values[i]);
+		ormd_record_value(ormd_object_layout(query->session, object), object->record, load->source[i],
+				  &values[i]);
 	add_reference(query, load, values);
 }
 
@@ -281,7 +285,8 @@ orm_status ormd_loads_collect_parents(ormd_query *query, orm_error *error)
 
 		ormd_load_reset(load);
 		for (size_t j = 0; j < query->n_at_hand; j++) {
-			const ormd_object *object = ormd_unit_by_handle(query->session, query->parents[query->first_parent + j]);
+			const ormd_object *object =
+				ormd_unit_by_handle(query->session, query->parents[query->first_parent + j]);
 
 			if (object && (object->state == ORMD_STATE_NEW || object->state == ORMD_STATE_PERSISTENT))
 				add_object(query, load, object);
@@ -323,9 +328,9 @@ static orm_status must_ask(ormd_query *query, bool *must, orm_error *error)
 	return status;
 }
 
-orm_status ormd_load_open(ormd_session *session, uint32_t participant, const orm_relationship *relationship, const uint64_t *handles,
-			  size_t n_handles, const ormd_query_options *options, ormd_finished *finished, void *context, ormd_query **query,
-			  orm_error *error)
+orm_status ormd_load_open(ormd_session *session, uint32_t participant, const orm_relationship *relationship,
+			  const uint64_t *handles, size_t n_handles, const ormd_query_options *options,
+			  ormd_finished *finished, void *context, ormd_query **query, orm_error *error)
 {
 	ormd_query *load = ormd_query_new(session, options, error);
 	bool rehearsal = ormd_query_depends_on_unit(session, relationship->target);
@@ -339,7 +344,8 @@ orm_status ormd_load_open(ormd_session *session, uint32_t participant, const orm
 	load->loads = orm_arena_calloc(&load->arena, 1, sizeof *load->loads);
 	load->n_loads = load->loads ? 1 : 0;
 	load->next_load = load->next_late = load->n_loads;
-	status = load->loads ? ormd_query_add_load(load, 0, relationship, error) : orm_fail(error, ORM_ENOMEM, "out of memory");
+	status = load->loads ? ormd_query_add_load(load, 0, relationship, error)
+			     : orm_fail(error, ORM_ENOMEM, "out of memory");
 	if (status == ORM_OK)
 		status = take_parents(load, handles, n_handles, error);
 	if (status == ORM_OK && rehearsal)

@@ -133,7 +133,8 @@ static bool init_work(plan_work *work)
 	for (uint16_t i = 0; i < registry->n_mappers; i++) {
 		const orm_mapper *mapper = registry->by_depth[i];
 
-		if (ormd_unit_mapper_pending(session, mapper) && !init_item(work, mapper, &session->mappers[mapper->number]))
+		if (ormd_unit_mapper_pending(session, mapper) &&
+		    !init_item(work, mapper, &session->mappers[mapper->number]))
 			return false;
 	}
 	return true;
@@ -174,8 +175,8 @@ static bool add_update(plan_work *work, mapper_work *item, ormd_object *object)
 }
 
 /*
- * Changes and objects that were made one after the other mostly lie one after the other: have those after next brought from memory, which is what
- * walking the list would wait for. A wrong guess costs nothing.
+ * Changes and objects that were made one after the other mostly lie one after the other: have those after next brought
+ * from memory, which is what walking the list would wait for. A wrong guess costs nothing.
  */
 static inline void look_ahead(const ormd_change *change)
 {
@@ -219,8 +220,8 @@ static bool collect(plan_work *work)
 /* ---- is the order of the tables enough? --------------------------------------------------------------------- */
 
 /* Do the key's columns have the foreign key's values? */
-static bool refers_to(const ormd_layout *layout, const ormd_record *record, const orm_foreign_key *key, const ormd_layout *target_layout,
-		      const ormd_record *target)
+static bool refers_to(const ormd_layout *layout, const ormd_record *record, const orm_foreign_key *key,
+		      const ormd_layout *target_layout, const ormd_record *target)
 {
 	for (uint16_t i = 0; i < key->n_columns; i++) {
 		orm_value mine, theirs;
@@ -233,7 +234,8 @@ static bool refers_to(const ormd_layout *layout, const ormd_record *record, cons
 	return true;
 }
 
-static ormd_object *find_referred(const plan_work *work, const ormd_layout *layout, const ormd_record *record, const orm_foreign_key *key)
+static ormd_object *find_referred(const plan_work *work, const ormd_layout *layout, const ormd_record *record,
+				  const orm_foreign_key *key)
 {
 	const orm_mapper *target = key->target;
 	orm_value values[ORM_MAX_COLUMNS];
@@ -249,8 +251,10 @@ static ormd_object *find_referred(const plan_work *work, const ormd_layout *layo
 	return ormd_unit_by_key(work->session, target, values);
 }
 
-/* Is the referred row written before the object's, if tables are written one after the other? Most trees are added from the root. */
-static bool refers_back(const plan_work *work, const mapper_work *item, const ormd_object *object, const orm_foreign_key *key)
+/* Is the referred row written before the object's, if tables are written one after the other? Most trees are added from
+ * the root. */
+static bool refers_back(const plan_work *work, const mapper_work *item, const ormd_object *object,
+			const orm_foreign_key *key)
 {
 	const ormd_object *referred;
 
@@ -261,7 +265,8 @@ static bool refers_back(const plan_work *work, const mapper_work *item, const or
 	referred = find_referred(work, item->layout, object->record, key);
 	if (!referred || referred == object || referred->state != ORMD_STATE_NEW)
 		return true;
-	return key->target == item->mapper ? referred->change->order < object->change->order : work->by_mapper[referred->mapper] < item;
+	return key->target == item->mapper ? referred->change->order < object->change->order
+					   : work->by_mapper[referred->mapper] < item;
 }
 
 static bool all_refer_back(const plan_work *work, const mapper_work *item)
@@ -408,10 +413,10 @@ static bool add_deletes(plan_work *work, mapper_work *item)
 			item->deletes[n_left++] = item->deletes[i];
 	}
 	item->n_deletes = n_left;
-	return n_left == 0 ||
-	       ormd_plan_add_step(
-		       work, &(ormd_plan_step){
-				     .kind = ORMD_DELETE, .mapper = item->mapper, .objects = item->deletes, .n_objects = n_left});
+	return n_left == 0 || ormd_plan_add_step(work, &(ormd_plan_step){.kind = ORMD_DELETE,
+									 .mapper = item->mapper,
+									 .objects = item->deletes,
+									 .n_objects = n_left});
 }
 
 static bool plan_tables(plan_work *work)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The flush plan: what is pending in a unit as a list of steps in an order that the database accepts. A step is one statement for many rows.
+ * The flush plan: what is pending in a unit as a list of steps in an order that the database accepts. A step is one
+ * statement for many rows.
  *
- * The order: INSERTs, parents before children and otherwise as they were added; UPDATEs; DELETEs, children before parents. Where that is
- * not enough, because rows of one table refer to each other, or because a row takes a key or a unique value that another one gives up, every row is
- * ordered by itself (graph.h). What the database cascades is not repeated row by row, except for rows whose version must be checked.
+ * The order: INSERTs, parents before children and otherwise as they were added; UPDATEs; DELETEs, children before
+ * parents. Where that is not enough, because rows of one table refer to each other, or because a row takes a key or a
+ * unique value that another one gives up, every row is ordered by itself (graph.h). What the database cascades is not
+ * repeated row by row, except for rows whose version must be checked.
  */
 #ifndef ORMD_SESSION_PLAN_H
 #define ORMD_SESSION_PLAN_H
@@ -13,20 +15,20 @@
 #include "session/unit.h"
 
 typedef struct ormd_plan_step {
-	ormd_action_kind    kind;
-	ormd_phase          phase;
-	const orm_mapper   *mapper;
-	ormd_shape          shape;     /* INSERT: with the version; UPDATE: without it; DELETE: none */
-	ormd_object *const *objects;   /* one per row */
-	ormd_object *const *replaced;  /* row switches: whose row it is so far; NULL: their own */
-	size_t              n_objects;
+	ormd_action_kind kind;
+	ormd_phase phase;
+	const orm_mapper *mapper;
+	ormd_shape shape;             /* INSERT: with the version; UPDATE: without it; DELETE: none */
+	ormd_object *const *objects;  /* one per row */
+	ormd_object *const *replaced; /* row switches: whose row it is so far; NULL: their own */
+	size_t n_objects;
 } ormd_plan_step;
 
 /* Borrows the session's objects; the rest is the arena's. */
 typedef struct ormd_plan {
 	const ormd_plan_step *steps;
-	size_t                n_steps;
-	bool                  defer;   /* foreign keys may lead nowhere between two statements: put their check off if the engine can */
+	size_t n_steps;
+	bool defer; /* foreign keys may lead nowhere between two statements: put their check off if the engine can */
 } ormd_plan;
 
 /* Plan what is pending now. ORM_ENOMEM. */

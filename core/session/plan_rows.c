@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Row by row: which row makes a value that another refers to, which gives one up that another takes, as ties of a graph.
+ * Row by row: which row makes a value that another refers to, which gives one up that another takes, as ties of a
+ * graph.
  *
- * A place is one value of a set of which one row can have each: a primary key, or a unique column. Every row that changes leaves places ("given
- * up") and enters others ("made"); both are found by hash.
+ * A place is one value of a set of which one row can have each: a primary key, or a unique column. Every row that
+ * changes leaves places ("given up") and enters others ("made"); both are found by hash.
  */
 #include "base/map.h"
 #include "session/plan_work.h"
@@ -13,18 +14,18 @@
 /* ---- tables of places --------------------------------------------------------------------------------------- */
 
 typedef struct place {
-	uint64_t           hash;
+	uint64_t hash;
 	const ormd_record *record;
-	uint32_t           row;
-	uint32_t           next;
+	uint32_t row;
+	uint32_t next;
 } place;
 
 typedef struct places {
 	orm_arena *arena;
-	uint32_t  *heads; /* place + 1 */
-	uint64_t   mask;
-	place     *items;
-	size_t     len, max;
+	uint32_t *heads; /* place + 1 */
+	uint64_t mask;
+	place *items;
+	size_t len, max;
 } places;
 
 static bool places_init(places *table, orm_arena *arena, size_t n)
@@ -70,7 +71,7 @@ static const place *places_next(const places *table, uint64_t hash, const place 
 
 typedef struct column_list {
 	const uint16_t *columns;
-	uint16_t        n;
+	uint16_t n;
 } column_list;
 
 static column_list columns_of(const orm_mapper *mapper, const uint16_t *set)
@@ -119,8 +120,8 @@ static bool cells_equal(const ormd_layout *layout, const ormd_record *a, const o
 	return true;
 }
 
-static bool same_values(const ormd_layout *layout, const ormd_record *record, column_list list, const ormd_layout *other_layout,
-			const ormd_record *other, column_list other_list)
+static bool same_values(const ormd_layout *layout, const ormd_record *record, column_list list,
+			const ormd_layout *other_layout, const ormd_record *other, column_list other_list)
 {
 	for (uint16_t i = 0; i < list.n; i++) {
 		orm_value mine, theirs;
@@ -133,7 +134,8 @@ static bool same_values(const ormd_layout *layout, const ormd_record *record, co
 	return true;
 }
 
-static uint64_t hash_of(const orm_mapper *owner, uint16_t set, const ormd_layout *layout, const ormd_record *record, column_list list)
+static uint64_t hash_of(const orm_mapper *owner, uint16_t set, const ormd_layout *layout, const ormd_record *record,
+			column_list list)
 {
 	const uint64_t hash = ormd_record_hash(layout, record, list.columns, list.n);
 
@@ -144,22 +146,22 @@ static uint64_t hash_of(const orm_mapper *owner, uint16_t set, const ormd_layout
 
 typedef struct planned_row {
 	const mapper_work *item;
-	ormd_object       *object;
-	const ormd_record *before;  /* NULL: an INSERT */
-	const ormd_record *after;   /* NULL: a DELETE */
-	const ormd_object *parent;  /* the database deletes it with this one's row */
-	uint32_t           action;
-	bool               covered;
-	bool               visited;
+	ormd_object *object;
+	const ormd_record *before; /* NULL: an INSERT */
+	const ormd_record *after;  /* NULL: a DELETE */
+	const ormd_object *parent; /* the database deletes it with this one's row */
+	uint32_t action;
+	bool covered;
+	bool visited;
 } planned_row;
 
 typedef struct row_plan {
-	plan_work   *work;
-	ormd_graph  *graph;
+	plan_work *work;
+	ormd_graph *graph;
 	planned_row *rows;
-	uint32_t     n_rows;
-	places       given, made; /* by value */
-	places       deletions;   /* by object */
+	uint32_t n_rows;
+	places given, made; /* by value */
+	places deletions;   /* by object */
 } row_plan;
 
 static bool put_given(places *given, const planned_row *row, uint32_t number)
@@ -172,7 +174,8 @@ static bool put_given(places *given, const planned_row *row, uint32_t number)
 	while (row->before && next_set(mapper, &begun, &set)) {
 		const column_list list = columns_of(mapper, &set);
 
-		if (any_null(layout, row->before, list) || (row->after && cells_equal(layout, row->before, row->after, list)))
+		if (any_null(layout, row->before, list) ||
+		    (row->after && cells_equal(layout, row->before, row->after, list)))
 			continue;
 		if (!places_put(given, hash_of(mapper, set, layout, row->before, list), row->before, number))
 			return false;
@@ -190,7 +193,8 @@ static bool put_made(places *made, const planned_row *row, uint32_t number)
 	while (row->after && next_set(mapper, &begun, &set)) {
 		const column_list list = columns_of(mapper, &set);
 
-		if (any_null(layout, row->after, list) || (row->before && cells_equal(layout, row->before, row->after, list)))
+		if (any_null(layout, row->after, list) ||
+		    (row->before && cells_equal(layout, row->before, row->after, list)))
 			continue;
 		if (!places_put(made, hash_of(mapper, set, layout, row->after, list), row->after, number))
 			return false;
@@ -226,10 +230,12 @@ static bool tie_values(row_plan *plan, const planned_row *row)
 		const column_list list = columns_of(mapper, &set);
 		const place *found = NULL;
 
-		if (any_null(layout, row->after, list) || (row->before && cells_equal(layout, row->before, row->after, list)))
+		if (any_null(layout, row->after, list) ||
+		    (row->before && cells_equal(layout, row->before, row->after, list)))
 			continue;
 		while ((found = find_place(&plan->given, row->item, set, layout, row->after, list, found))) {
-			if (!ormd_graph_tie(plan->graph, ORMD_TIE_VALUE, plan->rows[found->row].action, row->action, set, set))
+			if (!ormd_graph_tie(plan->graph, ORMD_TIE_VALUE, plan->rows[found->row].action, row->action,
+					    set, set))
 				return false;
 		}
 	}
@@ -301,8 +307,8 @@ static bool tie_rows(row_plan *plan)
 /* ---- row switches ------------------------------------------------------------------------------------------- */
 
 /*
- * A row is deleted, and another with its key added. One UPDATE is right if the deletion would do nothing else, and if no column is left to the
- * server, which an UPDATE cannot do. Then rows that refer to it may stay, too.
+ * A row is deleted, and another with its key added. One UPDATE is right if the deletion would do nothing else, and if
+ * no column is left to the server, which an UPDATE cannot do. Then rows that refer to it may stay, too.
  */
 static bool update_is_right(const plan_work *work, const mapper_work *item, const ormd_record *record)
 {
@@ -316,14 +322,16 @@ static bool update_is_right(const plan_work *work, const mapper_work *item, cons
 		for (uint16_t j = 0; j < registry->mappers[i].n_foreign_keys; j++) {
 			const orm_foreign_key *key = &registry->mappers[i].foreign_keys[j];
 
-			if (key->target == item->mapper && key->on_delete != ORM_NO_ACTION && key->on_delete != ORM_RESTRICT)
+			if (key->target == item->mapper && key->on_delete != ORM_NO_ACTION &&
+			    key->on_delete != ORM_RESTRICT)
 				return false;
 		}
 	}
 	return true;
 }
 
-static planned_shape *difference(plan_work *work, mapper_work *item, const ormd_record *before, const ormd_record *after)
+static planned_shape *difference(plan_work *work, mapper_work *item, const ormd_record *before,
+				 const ormd_record *after)
 {
 	uint8_t bits[ORM_MAX_COLUMNS / 8] = {0};
 
@@ -345,7 +353,8 @@ static uint32_t find_deleted(const places *deleted, const mapper_work *item, con
 
 /* ---- actions ------------------------------------------------------------------------------------------------ */
 
-static planned_row *add_row(row_plan *plan, const mapper_work *item, ormd_object *object, const ormd_record *before, const ormd_record *after)
+static planned_row *add_row(row_plan *plan, const mapper_work *item, ormd_object *object, const ormd_record *before,
+			    const ormd_record *after)
 {
 	planned_row *row = &plan->rows[plan->n_rows++];
 
@@ -353,12 +362,12 @@ static planned_row *add_row(row_plan *plan, const mapper_work *item, ormd_object
 	return row;
 }
 
-static bool add_action(row_plan *plan, planned_row *row, ormd_action_kind kind, const ormd_shape *shape, ormd_object *replaced)
+static bool add_action(row_plan *plan, planned_row *row, ormd_action_kind kind, const ormd_shape *shape,
+		       ormd_object *replaced)
 {
-	row->action = ormd_graph_add(plan->graph, &(ormd_action){.object = row->object,
-								 .replaced = replaced,
-								 .shape = shape,
-								 .kind = (uint8_t)kind});
+	row->action = ormd_graph_add(
+		plan->graph,
+		&(ormd_action){.object = row->object, .replaced = replaced, .shape = shape, .kind = (uint8_t)kind});
 	return row->action != NONE;
 }
 
@@ -373,13 +382,14 @@ static bool add_insert(row_plan *plan, mapper_work *item, ormd_object *object, c
 
 		item->deletes[number] = NULL;
 		shape = difference(plan->work, item, before, object->record);
-		return shape &&
-		       add_action(plan, add_row(plan, item, object, before, object->record), ORMD_UPDATE, &shape->shape, replaced);
+		return shape && add_action(plan, add_row(plan, item, object, before, object->record), ORMD_UPDATE,
+					   &shape->shape, replaced);
 	}
 	/* Rows that refer to the key by a foreign key that does nothing at deletions will find it again. */
 	plan->work->defer = plan->work->defer || number != NONE;
 	shape = ormd_plan_insert_shape(plan->work, item, object->record);
-	return shape && add_action(plan, add_row(plan, item, object, NULL, object->record), ORMD_INSERT, &shape->shape, NULL);
+	return shape &&
+	       add_action(plan, add_row(plan, item, object, NULL, object->record), ORMD_INSERT, &shape->shape, NULL);
 }
 
 static bool add_inserts(row_plan *plan, mapper_work *item)
@@ -451,14 +461,16 @@ static bool add_deletes(row_plan *plan, mapper_work *item)
 	return true;
 }
 
-/* Rows that the database deletes with another share its action; of those that cover each other in a circle, one has its own. */
+/* Rows that the database deletes with another share its action; of those that cover each other in a circle, one has its
+ * own. */
 static bool add_delete_actions(row_plan *plan, uint32_t first)
 {
 	for (uint32_t i = first; i < plan->n_rows; i++) {
 		planned_row *row = &plan->rows[i];
 		planned_row *parent;
 
-		while (row->action == NONE && !row->visited && row->parent && (parent = deletion_of(plan, row->parent))) {
+		while (row->action == NONE && !row->visited && row->parent &&
+		       (parent = deletion_of(plan, row->parent))) {
 			row->visited = true;
 			row = parent;
 		}
@@ -507,8 +519,8 @@ static bool same_shape(const ormd_shape *a, const ormd_shape *b)
 
 static bool same_statement(const ormd_action *a, const ormd_action *b)
 {
-	return a->kind == b->kind && a->phase == b->phase && a->object->mapper == b->object->mapper && !a->replaced == !b->replaced &&
-	       same_shape(a->shape, b->shape);
+	return a->kind == b->kind && a->phase == b->phase && a->object->mapper == b->object->mapper &&
+	       !a->replaced == !b->replaced && same_shape(a->shape, b->shape);
 }
 
 static bool add_steps(row_plan *plan, const uint32_t *sequence, size_t n)
@@ -553,7 +565,8 @@ bool ormd_plan_rows(plan_work *work)
 	plan.graph = ormd_graph_new(work->session->registry, work->arena, work->n_rows);
 	plan.rows = orm_arena_calloc(work->arena, work->n_rows, sizeof *plan.rows);
 	if (!plan.graph || !plan.rows || !places_init(&plan.given, work->arena, work->n_rows) ||
-	    !places_init(&plan.made, work->arena, work->n_rows) || !places_init(&plan.deletions, work->arena, work->n_rows))
+	    !places_init(&plan.made, work->arena, work->n_rows) ||
+	    !places_init(&plan.deletions, work->arena, work->n_rows))
 		return false;
 	if (!add_actions(&plan) || !tie_rows(&plan) || !ormd_graph_run(plan.graph, &sequence, &n))
 		return false;

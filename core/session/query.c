@@ -67,12 +67,13 @@ static void decide_when(ormd_load *load, const ormd_select *select)
 	const orm_mapper *target = relationship->target;
 	const orm_type type = target->columns[target->key[0]].type;
 
-	load->late = relationship->to_many && select->n_where == 0 && select->limit == ORMD_NO_LIMIT && select->offset == 0 && target->n_key == 1 &&
-		     (type == ORM_INT32 || type == ORM_INT64);
+	load->late = relationship->to_many && select->n_where == 0 && select->limit == ORMD_NO_LIMIT &&
+		     select->offset == 0 && target->n_key == 1 && (type == ORM_INT32 || type == ORM_INT64);
 	load->scan = load->late && !relationship->foreign_key->nullable;
 }
 
-static orm_status take_loads(ormd_query *query, const ormd_select *select, const ormd_query_options *options, orm_error *error)
+static orm_status take_loads(ormd_query *query, const ormd_select *select, const ormd_query_options *options,
+			     orm_error *error)
 {
 	orm_status status = ORM_OK;
 
@@ -100,8 +101,9 @@ static bool depends_on_unit(const ormd_query *query)
 	return depends;
 }
 
-orm_status ormd_query_open(ormd_session *session, uint32_t participant, const ormd_select *select, const ormd_query_options *options,
-			   ormd_finished *finished, void *context, ormd_query **query, orm_error *error)
+orm_status ormd_query_open(ormd_session *session, uint32_t participant, const ormd_select *select,
+			   const ormd_query_options *options, ormd_finished *finished, void *context,
+			   ormd_query **query, orm_error *error)
 {
 	ormd_query *opened = ormd_query_new(session, options, error);
 	orm_status status;
@@ -112,11 +114,12 @@ orm_status ormd_query_open(ormd_session *session, uint32_t participant, const or
 	status = take_statement(opened, select, error);
 	if (status == ORM_OK)
 		status = take_loads(opened, select, options, error);
-	return ormd_query_begin(opened, status, status == ORM_OK && depends_on_unit(opened), finished, context, query, error);
+	return ormd_query_begin(opened, status, status == ORM_OK && depends_on_unit(opened), finished, context, query,
+				error);
 }
 
-orm_status ormd_query_begin(ormd_query *query, orm_status status, bool rehearsal, ormd_finished *finished, void *context, ormd_query **begun,
-			    orm_error *error)
+orm_status ormd_query_begin(ormd_query *query, orm_status status, bool rehearsal, ormd_finished *finished,
+			    void *context, ormd_query **begun, orm_error *error)
 {
 	const orm_error none = {0};
 
@@ -135,15 +138,15 @@ orm_status ormd_query_begin(ormd_query *query, orm_status status, bool rehearsal
 
 /* The piece under way: lists that grow in its arena. */
 typedef struct piece_builder {
-	ormd_query  *query;
+	ormd_query *query;
 	ormd_install install;
-	ormd_rows   *rows;
-	size_t       n_rows, max_rows;
-	ormd_rows   *related;
-	size_t       n_related, max_related;
+	ormd_rows *rows;
+	size_t n_rows, max_rows;
+	ormd_rows *related;
+	size_t n_related, max_related;
 	ormd_loaded *loaded;
-	size_t       n_loaded, max_loaded;
-	orm_error   *error;
+	size_t n_loaded, max_loaded;
+	orm_error *error;
 } piece_builder;
 
 static orm_status no_memory(piece_builder *piece)
@@ -171,7 +174,8 @@ static void *add_item(piece_builder *piece, void *items, size_t item_size, size_
 
 static ormd_rows *add_rows(piece_builder *piece, bool related)
 {
-	return related ? add_item(piece, &piece->related, sizeof *piece->related, &piece->n_related, &piece->max_related)
+	return related ? add_item(piece, &piece->related, sizeof *piece->related, &piece->n_related,
+				  &piece->max_related)
 		       : add_item(piece, &piece->rows, sizeof *piece->rows, &piece->n_rows, &piece->max_rows);
 }
 
@@ -195,7 +199,8 @@ static orm_status deliver_batch(piece_builder *piece, const orm_batch *batch, or
 }
 
 /* Objects as the session has them. */
-static orm_status deliver_objects(piece_builder *piece, const orm_mapper *mapper, ormd_object **objects, size_t n_objects, bool related)
+static orm_status deliver_objects(piece_builder *piece, const orm_mapper *mapper, ormd_object **objects,
+				  size_t n_objects, bool related)
 {
 	ormd_query *query = piece->query;
 	ormd_rows *rows;
@@ -208,7 +213,8 @@ static orm_status deliver_objects(piece_builder *piece, const orm_mapper *mapper
 	if (n == 0)
 		return ORM_OK;
 	rows = add_rows(piece, related);
-	return rows ? ormd_rows_build(query->session, mapper, NULL, 0, objects, n, &query->piece, rows, piece->error) : no_memory(piece);
+	return rows ? ormd_rows_build(query->session, mapper, NULL, 0, objects, n, &query->piece, rows, piece->error)
+		    : no_memory(piece);
 }
 
 /* The statement's latest rows are the objects whose relationships are loaded next. */
@@ -253,8 +259,8 @@ static orm_status deliver_known(piece_builder *piece, const ormd_parcel *parcel)
 }
 
 /*
- * Rows of a snapshot from before the latest commit or rollback must not overwrite what the session knows by now, and what they add is to be read
- * again in the unit that has begun since: epoch 0 is older than any.
+ * Rows of a snapshot from before the latest commit or rollback must not overwrite what the session knows by now, and
+ * what they add is to be read again in the unit that has begun since: epoch 0 is older than any.
  */
 static orm_status install_batch(piece_builder *piece, const orm_batch *batch, ormd_object **objects)
 {
@@ -392,9 +398,7 @@ static size_t n_bytes_a_row(const ormd_parcel *parcel)
 
 static orm_status next_rows(ormd_query *query, size_t max_size, ormd_piece *piece, orm_error *error)
 {
-	piece_builder builder = {.query = query,
-				 .install = {.session = query->session},
-				 .error = error};
+	piece_builder builder = {.query = query, .install = {.session = query->session}, .error = error};
 	size_t size = 0;
 	orm_status status = ORM_OK;
 

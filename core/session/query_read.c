@@ -92,12 +92,13 @@ static orm_status read_rows(ormd_query *query, ormd_parcel *parcel, size_t max_s
 
 	if (!query->cursor) {
 		ormd_mapper_types(query->mapper, types);
-		query->cursor = driver->query(query->connection, query->sql.data, query->parameters, query->n_parameters, types,
-					      query->mapper->n_columns, error);
+		query->cursor = driver->query(query->connection, query->sql.data, query->parameters,
+					      query->n_parameters, types, query->mapper->n_columns, error);
 	}
 	if (!query->cursor)
 		return error->code;
-	status = driver->fetch(query->cursor, &parcel->builder, MAX_PARCEL_ROWS, max_size, &n_rows, &query->statement_done, error);
+	status = driver->fetch(query->cursor, &parcel->builder, MAX_PARCEL_ROWS, max_size, &n_rows,
+			       &query->statement_done, error);
 	if (status != ORM_OK)
 		return status;
 	if (query->statement_done) {
@@ -117,7 +118,8 @@ orm_status ormd_query_read_count(ormd_query *query, ormd_connection *connection,
 	orm_status status = use_connection(query, connection, error);
 
 	if (status == ORM_OK)
-		status = ormd_select_integer(query->connection, query->sql.data, query->parameters, query->n_parameters, &count, error);
+		status = ormd_select_integer(query->connection, query->sql.data, query->parameters, query->n_parameters,
+					     &count, error);
 	query->count = (uint64_t)count;
 	query->statement_done = true;
 	return status;
@@ -136,7 +138,8 @@ static bool take_known(ormd_load *load, ormd_parcel *parcel)
 	return parcel->known != NULL;
 }
 
-static orm_status read_related(ormd_query *query, ormd_connection *connection, ormd_parcel *parcel, size_t max_size, orm_error *error)
+static orm_status read_related(ormd_query *query, ormd_connection *connection, ormd_parcel *parcel, size_t max_size,
+			       orm_error *error)
 {
 	ormd_load *load = &query->loads[query->next_load];
 	bool done = load->select.n_keys == 0;
@@ -151,7 +154,8 @@ static orm_status read_related(ormd_query *query, ormd_connection *connection, o
 	if (!done)
 		status = use_connection(query, connection, error);
 	if (!done && status == ORM_OK)
-		status = ormd_select_by_fetch(&load->select, query->connection, &parcel->builder, max_size, &n_rows, &done, error);
+		status = ormd_select_by_fetch(&load->select, query->connection, &parcel->builder, max_size, &n_rows,
+					      &done, error);
 	if (status != ORM_OK)
 		return status;
 	if (done) {
@@ -166,8 +170,9 @@ static orm_status read_related(ormd_query *query, ormd_connection *connection, o
 /* ---- all rows of a table ------------------------------------------------------------------------------------ */
 
 /*
- * Every row that refers to any other is wanted. Reading the whole table in its own order takes a third of the time that finding the rows by an index does;
- * where rows may refer to nothing, only if most of them can be expected to refer to something.
+ * Every row that refers to any other is wanted. Reading the whole table in its own order takes a third of the time that
+ * finding the rows by an index does; where rows may refer to nothing, only if most of them can be expected to refer to
+ * something.
  */
 static orm_status decide_to_scan(ormd_query *query, ormd_load *load, orm_error *error)
 {
@@ -207,7 +212,8 @@ static orm_status begin_scan(ormd_query *query, ormd_load *load, orm_error *erro
 	if (sql.failed)
 		orm_fail(error, ORM_ENOMEM, "out of memory");
 	else
-		load->cursor = query->connection->driver->query(query->connection, sql.data, NULL, 0, types, target->n_columns, error);
+		load->cursor = query->connection->driver->query(query->connection, sql.data, NULL, 0, types,
+								target->n_columns, error);
 	orm_buffer_fini(&sql);
 	return load->cursor ? ORM_OK : error->code;
 }
@@ -223,7 +229,8 @@ static orm_status begin_late(ormd_query *query, ormd_load *load, orm_error *erro
 }
 
 /* What is loaded for all the statement's rows together, after them. */
-static orm_status read_late(ormd_query *query, ormd_connection *connection, ormd_parcel *parcel, size_t max_size, orm_error *error)
+static orm_status read_late(ormd_query *query, ormd_connection *connection, ormd_parcel *parcel, size_t max_size,
+			    orm_error *error)
 {
 	ormd_load *load = &query->loads[query->next_late];
 	size_t n_rows = 0;
@@ -235,9 +242,11 @@ static orm_status read_late(ormd_query *query, ormd_connection *connection, ormd
 	if (status == ORM_OK && !load->begun)
 		status = begin_late(query, load, error);
 	if (status == ORM_OK && load->scan)
-		status = query->connection->driver->fetch(load->cursor, &parcel->builder, MAX_PARCEL_ROWS, max_size, &n_rows, &done, error);
+		status = query->connection->driver->fetch(load->cursor, &parcel->builder, MAX_PARCEL_ROWS, max_size,
+							  &n_rows, &done, error);
 	else if (status == ORM_OK)
-		status = ormd_select_by_fetch(&load->select, query->connection, &parcel->builder, max_size, &n_rows, &done, error);
+		status = ormd_select_by_fetch(&load->select, query->connection, &parcel->builder, max_size, &n_rows,
+					      &done, error);
 	if (status == ORM_OK && done) {
 		ormd_load_close(load);
 		query->next_late = ormd_query_next_load(query, query->next_late + 1, true);
@@ -267,10 +276,12 @@ size_t ormd_query_next_load(const ormd_query *query, size_t from, bool late)
 
 bool ormd_query_all_read(const ormd_query *query)
 {
-	return query->statement_done && query->next_load == query->n_loads && query->next_late == query->n_loads && (query->has_statement || query->next_parent == query->n_parents);
+	return query->statement_done && query->next_load == query->n_loads && query->next_late == query->n_loads &&
+	       (query->has_statement || query->next_parent == query->n_parents);
 }
 
-static orm_status read_parcel(ormd_query *query, ormd_connection *connection, size_t max_size, ormd_parcel **parcel, orm_error *error)
+static orm_status read_parcel(ormd_query *query, ormd_connection *connection, size_t max_size, ormd_parcel **parcel,
+			      orm_error *error)
 {
 	const orm_mapper *mapper = query->mapper;
 	orm_status status = ORM_OK;
@@ -296,7 +307,8 @@ static orm_status read_parcel(ormd_query *query, ormd_connection *connection, si
 	return status == ORM_OK ? read_rows(query, *parcel, max_size, error) : status;
 }
 
-orm_status ormd_query_read(ormd_query *query, ormd_connection *connection, size_t max_size, ormd_parcel **parcel, orm_error *error)
+orm_status ormd_query_read(ormd_query *query, ormd_connection *connection, size_t max_size, ormd_parcel **parcel,
+			   orm_error *error)
 {
 	orm_status status;
 

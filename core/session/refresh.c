@@ -9,25 +9,25 @@
 #include "session/select_by.h"
 
 typedef struct refresh {
-	ormd_session    *session;
-	ormd_install     install;
-	ormd_connection *reader;     /* taken when it is needed */
-	int64_t          deadline_us;
-	orm_arena       *arena;
-	orm_error       *error;
+	ormd_session *session;
+	ormd_install install;
+	ormd_connection *reader; /* taken when it is needed */
+	int64_t deadline_us;
+	orm_arena *arena;
+	orm_error *error;
 
-	size_t           n_handles;
-	const uint64_t  *handles;
-	bool            *taken;      /* per handle: its mapper has had its turn */
-	ormd_object    **objects;    /* of one mapper: those with a row */
-	ormd_object    **found;
-	ormd_object    **kept;       /* those that stay as they are */
-	size_t           n_objects, n_found, n_kept;
+	size_t n_handles;
+	const uint64_t *handles;
+	bool *taken;           /* per handle: its mapper has had its turn */
+	ormd_object **objects; /* of one mapper: those with a row */
+	ormd_object **found;
+	ormd_object **kept; /* those that stay as they are */
+	size_t n_objects, n_found, n_kept;
 
 	ormd_rows *rows;
-	size_t     n_rows;
-	uint64_t  *missing;
-	size_t     n_missing;
+	size_t n_rows;
+	uint64_t *missing;
+	size_t n_missing;
 } refresh;
 
 static orm_status no_memory(refresh *r)
@@ -52,7 +52,8 @@ static orm_status install_rows(refresh *r, const orm_batch_builder *builder)
 	if (!vectors || !orm_batch_builder_view(builder, vectors, &batch))
 		return no_memory(r);
 	if (r->n_found + batch.n_rows > r->n_handles) /* several rows with one key: the database's index is broken */
-		return orm_fail(r->error, ORM_EDATABASE, "%s: there are several rows with one primary key", batch.mapper->name);
+		return orm_fail(r->error, ORM_EDATABASE, "%s: there are several rows with one primary key",
+				batch.mapper->name);
 	status = ormd_unit_install(&r->install, &batch, r->found + r->n_found, r->error);
 	if (status == ORM_OK)
 		r->n_found += batch.n_rows;
@@ -109,7 +110,8 @@ static orm_status read_keys(refresh *r, const orm_mapper *mapper, orm_value **ke
 
 static bool is_rekeyed(const refresh *r, const ormd_object *object)
 {
-	return !ormd_record_same_key(ormd_object_layout(r->session, object), ormd_object_committed(object), object->record);
+	return !ormd_record_same_key(ormd_object_layout(r->session, object), ormd_object_committed(object),
+				     object->record);
 }
 
 /* The objects of this mapper among the handles; those that have no row are told at once. */
@@ -124,7 +126,8 @@ static void take_mapper(refresh *r, size_t first, const orm_mapper *mapper)
 		r->taken[i] = true;
 		if (!object || object->state == ORMD_STATE_GONE)
 			r->missing[r->n_missing++] = r->handles[i];
-		else if (object->state == ORMD_STATE_NEW || is_rekeyed(r, object)) /* there is nothing to read, or not under its key */
+		else if (object->state == ORMD_STATE_NEW ||
+			 is_rekeyed(r, object)) /* there is nothing to read, or not under its key */
 			r->kept[r->n_kept++] = object;
 		else
 			r->objects[r->n_objects++] = object;
@@ -159,7 +162,8 @@ static orm_status tell(refresh *r, const orm_mapper *mapper)
 			r->objects[n_live++] = r->kept[i];
 	}
 	if (n_live > 0)
-		status = ormd_rows_build(r->session, mapper, NULL, 0, r->objects, n_live, r->arena, &r->rows[r->n_rows], r->error);
+		status = ormd_rows_build(r->session, mapper, NULL, 0, r->objects, n_live, r->arena, &r->rows[r->n_rows],
+					 r->error);
 	r->n_rows += n_live > 0;
 	return status;
 }
@@ -195,9 +199,9 @@ static orm_status refresh_all(refresh *r)
 	return status;
 }
 
-orm_status ormd_session_refresh(ormd_session *session, uint32_t participant, const uint64_t *handles, size_t n_handles, int64_t deadline_us,
-				orm_arena *arena, const ormd_rows **rows, size_t *n_rows, const uint64_t **missing, size_t *n_missing,
-				orm_error *error)
+orm_status ormd_session_refresh(ormd_session *session, uint32_t participant, const uint64_t *handles, size_t n_handles,
+				int64_t deadline_us, orm_arena *arena, const ormd_rows **rows, size_t *n_rows,
+				const uint64_t **missing, size_t *n_missing, orm_error *error)
 {
 	orm_error ignored;
 	refresh r = {.session = session,

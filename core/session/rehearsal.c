@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Queries over pending changes: take a turn to write, flush the unit, read everything, undo it. What was read becomes objects at once, while the unit still is
- * what was flushed: later, a row that never was committed might be taken for one that the database has.
+ * Queries over pending changes: take a turn to write, flush the unit, read everything, undo it. What was read becomes
+ * objects at once, while the unit still is what was flushed: later, a row that never was committed might be taken for
+ * one that the database has.
  */
 #include <stdlib.h>
 
@@ -12,8 +13,10 @@
 
 /* ---- does it need a rehearsal? ------------------------------------------------------------------------------ */
 
-/* Does a deletion that is pending reach this mapper's rows, by what the database does with rows that refer to deleted ones? */
-static bool reached_by_deletions(const ormd_session *session, const bool *deleting, const orm_mapper *mapper, bool *deletes)
+/* Does a deletion that is pending reach this mapper's rows, by what the database does with rows that refer to deleted
+ * ones? */
+static bool reached_by_deletions(const ormd_session *session, const bool *deleting, const orm_mapper *mapper,
+				 bool *deletes)
 {
 	bool reached = false;
 
@@ -45,7 +48,8 @@ bool ormd_query_reached_by_deletions(const ormd_session *session, const orm_mapp
 		for (uint16_t i = 0; i < registry->n_mappers; i++) {
 			bool cascades = false;
 
-			if (!deleting[i] && reached_by_deletions(session, deleting, &registry->mappers[i], &cascades) && cascades)
+			if (!deleting[i] && reached_by_deletions(session, deleting, &registry->mappers[i], &cascades) &&
+			    cascades)
 				grew = deleting[i] = true;
 		}
 	}
@@ -99,7 +103,8 @@ static orm_status read_parcels(ormd_query *query, ormd_connection *connection, o
 		query->rehearsed_size += orm_batch_builder_size(&parcel->builder);
 		if (query->rehearsed_size > ORMD_MAX_REHEARSAL_SIZE)
 			status = orm_fail(error, ORM_ELIMIT,
-					  "%s: the result is larger than the %zu MiB that a query over pending changes may have; commit first, or ask for less",
+					  "%s: the result is larger than the %zu MiB that a query over pending changes "
+					  "may have; commit first, or ask for less",
 					  query->mapper->name, ORMD_MAX_REHEARSAL_SIZE >> 20);
 	}
 	return status;
@@ -113,7 +118,8 @@ static orm_status run_rehearsal(ormd_connection *connection, void *context, orm_
 	start_again(query);
 	status = ormd_flush_run(&query->flush, connection, error);
 	if (status == ORM_OK)
-		status = query->result == ORMD_ROWS ? read_parcels(query, connection, error) : ormd_query_read_count(query, connection, error);
+		status = query->result == ORMD_ROWS ? read_parcels(query, connection, error)
+						    : ormd_query_read_count(query, connection, error);
 	ormd_query_end_reading(query);
 	return status;
 }
@@ -171,7 +177,8 @@ static void end_rehearsal(orm_status status, const orm_error *error, void *conte
 	finished(status, &copy, finished_context); /* the query may be closed by it */
 }
 
-orm_status ormd_query_rehearse(ormd_query *query, ormd_finished *finished, void *context, ormd_query **begun, orm_error *error)
+orm_status ormd_query_rehearse(ormd_query *query, ormd_finished *finished, void *context, ormd_query **begun,
+			       orm_error *error)
 {
 	const orm_status status = ormd_flush_init(&query->flush, query->session, false, error);
 

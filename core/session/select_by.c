@@ -47,13 +47,15 @@ static orm_status begin_statement(ormd_select_by *select, ormd_connection *conne
 	orm_buffer_append(&values, first, n_keys * select->n_columns * sizeof *first);
 	for (size_t i = n_keys; i < n_padded; i++)
 		orm_buffer_append(&values, first + (n_keys - 1) * select->n_columns, select->n_columns * sizeof *first);
-	ormd_sql_select_by(dialect, select->mapper, select->columns, select->n_columns, n_padded, select->ordered, &sql);
+	ormd_sql_select_by(dialect, select->mapper, select->columns, select->n_columns, n_padded, select->ordered,
+			   &sql);
 	ormd_mapper_types(select->mapper, types);
 	if (values.failed || sql.failed) {
 		status = orm_fail(error, ORM_ENOMEM, "out of memory");
 	} else {
-		select->cursor = connection->driver->query(connection, sql.data, (const orm_value *)(const void *)values.data,
-							   n_padded * select->n_columns, types, select->mapper->n_columns, error);
+		select->cursor = connection->driver->query(
+			connection, sql.data, (const orm_value *)(const void *)values.data,
+			n_padded * select->n_columns, types, select->mapper->n_columns, error);
 		status = select->cursor ? ORM_OK : error->code;
 	}
 	if (status == ORM_OK)
@@ -63,8 +65,8 @@ static orm_status begin_statement(ormd_select_by *select, ormd_connection *conne
 	return status;
 }
 
-orm_status ormd_select_by_fetch(ormd_select_by *select, ormd_connection *connection, orm_batch_builder *builder, size_t max_size, size_t *n_rows,
-				bool *done, orm_error *error)
+orm_status ormd_select_by_fetch(ormd_select_by *select, ormd_connection *connection, orm_batch_builder *builder,
+				size_t max_size, size_t *n_rows, bool *done, orm_error *error)
 {
 	bool ended = false;
 	orm_status status = ORM_OK;
@@ -76,7 +78,8 @@ orm_status ormd_select_by_fetch(ormd_select_by *select, ormd_connection *connect
 	if (!select->cursor)
 		status = begin_statement(select, connection, error);
 	if (status == ORM_OK)
-		status = connection->driver->fetch(select->cursor, builder, MAX_PIECE_ROWS, max_size, n_rows, &ended, error);
+		status = connection->driver->fetch(select->cursor, builder, MAX_PIECE_ROWS, max_size, n_rows, &ended,
+						   error);
 	if (status != ORM_OK || ended)
 		ormd_select_by_fini(select);
 	*done = select->next == select->n_keys && !select->cursor;
@@ -90,8 +93,8 @@ void ormd_select_by_fini(ormd_select_by *select)
 	select->cursor = NULL;
 }
 
-orm_status ormd_select_integer(ormd_connection *connection, const char *sql, const orm_value *parameters, size_t n_parameters, int64_t *integer,
-			       orm_error *error)
+orm_status ormd_select_integer(ormd_connection *connection, const char *sql, const orm_value *parameters,
+			       size_t n_parameters, int64_t *integer, orm_error *error)
 {
 	const ormd_driver *driver = connection->driver;
 	const uint8_t type = ORM_INT64;

@@ -11,46 +11,56 @@
 /* ---- models ------------------------------------------------------------------------------------------------- */
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
-#define ID           {.name = "id", .type = ORM_INT64, .primary_key = true}
-#define TO(model)    .references_model = model, .references_column = "id"
+#define ID                                                                                                             \
+	{                                                                                                              \
+		.name = "id", .type = ORM_INT64, .primary_key = true                                                   \
+	}
+#define TO(model) .references_model = model, .references_column = "id"
 
-static const orm_column_spec user_columns[] = {ID,
-					       {.name = "name", .type = ORM_TEXT, .max_length = 50},
-					       {.name = "email", .type = ORM_TEXT, .max_length = 20, .nullable = true, .unique = true}};
+static const orm_column_spec user_columns[] = {
+	ID,
+	{.name = "name", .type = ORM_TEXT, .max_length = 50},
+	{.name = "email", .type = ORM_TEXT, .max_length = 20, .nullable = true, .unique = true}};
 static const orm_relationship_spec user_relationships[] = {
 	{.name = "posts", .to_many = true, .target = "Post", .reverse = "author"}};
 
-static const orm_column_spec post_columns[] = {ID,
-					       {.name = "title", .type = ORM_TEXT},
-					       {.name = "user_id", .type = ORM_INT64, .index = true, TO("User"), .on_delete = ORM_CASCADE},
-					       {.name = "reviewer_id", .type = ORM_INT64, .nullable = true, TO("User")}};
+static const orm_column_spec post_columns[] = {
+	ID,
+	{.name = "title", .type = ORM_TEXT},
+	{.name = "user_id", .type = ORM_INT64, .index = true, TO("User"), .on_delete = ORM_CASCADE},
+	{.name = "reviewer_id", .type = ORM_INT64, .nullable = true, TO("User")}};
 static const orm_relationship_spec post_relationships[] = {
-	{.name = "author", .target = "User", .reverse = "posts", .via = "user_id"}, {.name = "reviewer", .target = "User", .via = "reviewer_id"}};
+	{.name = "author", .target = "User", .reverse = "posts", .via = "user_id"},
+	{.name = "reviewer", .target = "User", .via = "reviewer_id"}};
 
 static const orm_column_spec node_columns[] = {
 	ID, {.name = "name", .type = ORM_TEXT}, {.name = "parent_id", .type = ORM_INT64, .nullable = true, TO("Node")}};
-static const orm_relationship_spec node_relationships[] = {{.name = "children", .to_many = true, .target = "Node", .reverse = "parent"},
-							   {.name = "parent", .target = "Node", .reverse = "children"}};
+static const orm_relationship_spec node_relationships[] = {
+	{.name = "children", .to_many = true, .target = "Node", .reverse = "parent"},
+	{.name = "parent", .target = "Node", .reverse = "children"}};
 
 static const orm_column_spec leaf_columns[] = {
 	ID, {.name = "parent_id", .type = ORM_INT64, .nullable = true, TO("Leaf"), .on_delete = ORM_CASCADE}};
 
-static const orm_column_spec left_columns[] = {ID, {.name = "right_id", .type = ORM_INT64, .nullable = true, TO("Right")}};
+static const orm_column_spec left_columns[] = {ID,
+					       {.name = "right_id", .type = ORM_INT64, .nullable = true, TO("Right")}};
 static const orm_column_spec right_columns[] = {ID, {.name = "left_id", .type = ORM_INT64, TO("Left")}};
 static const orm_column_spec hard_columns[] = {ID, {.name = "other_id", .type = ORM_INT64, TO("Hard")}};
 
-static const orm_column_spec account_columns[] = {ID,
-						  {.name = "owner", .type = ORM_TEXT, .max_length = 8, .unique = true},
-						  {.name = "balance", .type = ORM_INT64, .check = "balance >= 0"},
-						  {.name = "version", .type = ORM_INT64, .version = true},
-						  {.name = "note", .type = ORM_TEXT, .server_default = "'none'"},
-						  {.name = "opened", .type = ORM_DATETIME, .server_default = ORM_DEFAULT_NOW}};
+static const orm_column_spec account_columns[] = {
+	ID,
+	{.name = "owner", .type = ORM_TEXT, .max_length = 8, .unique = true},
+	{.name = "balance", .type = ORM_INT64, .check = "balance >= 0"},
+	{.name = "version", .type = ORM_INT64, .version = true},
+	{.name = "note", .type = ORM_TEXT, .server_default = "'none'"},
+	{.name = "opened", .type = ORM_DATETIME, .server_default = ORM_DEFAULT_NOW}};
 
 static const orm_column_spec line_columns[] = {{.name = "order_no", .type = ORM_INT64, .primary_key = true},
 					       {.name = "no", .type = ORM_INT32, .primary_key = true},
 					       {.name = "text", .type = ORM_TEXT, .nullable = true}};
 
-static const orm_relationship_spec line_relationships[] = {{.name = "parts", .to_many = true, .target = "Part", .reverse = "line"}};
+static const orm_relationship_spec line_relationships[] = {
+	{.name = "parts", .to_many = true, .target = "Part", .reverse = "line"}};
 static const orm_column_spec part_columns[] = {
 	ID,
 	{.name = "line_no", .type = ORM_INT32, .nullable = true, .references_model = "Line", .references_column = "no"},
@@ -58,11 +68,18 @@ static const orm_column_spec part_columns[] = {
 static const orm_relationship_spec part_relationships[] = {{.name = "line", .target = "Line", .reverse = "parts"}};
 
 /* Refers to a unique column that is no key. */
-static const orm_column_spec letter_columns[] = {
-	ID, {.name = "email", .type = ORM_TEXT, .max_length = 20, .references_model = "User", .references_column = "email"}};
+static const orm_column_spec letter_columns[] = {ID,
+						 {.name = "email",
+						  .type = ORM_TEXT,
+						  .max_length = 20,
+						  .references_model = "User",
+						  .references_column = "email"}};
 static const orm_relationship_spec letter_relationships[] = {{.name = "receiver", .target = "User"}};
 
-#define UNIQUE(n, t) {.name = n, .type = t, .unique = true}
+#define UNIQUE(n, t)                                                                                                   \
+	{                                                                                                              \
+		.name = n, .type = t, .unique = true                                                                   \
+	}
 static const orm_column_spec kind_columns[] = {ID,
 					       UNIQUE("int32", ORM_INT32),
 					       UNIQUE("int64", ORM_INT64),
@@ -83,16 +100,27 @@ static const orm_column_spec member_columns[] = {
 	{.name = "team_id", .type = ORM_INT64, .nullable = true, TO("Team"), .on_delete = ORM_SET_NULL}};
 static const orm_relationship_spec member_relationships[] = {{.name = "team", .target = "Team", .reverse = "members"}};
 
-static const orm_column_spec badge_columns[] = {{.name = "code", .type = ORM_TEXT, .max_length = 4, .primary_key = true},
-						{.name = "holder", .type = ORM_INT32, .nullable = true, .unique = true},
-						{.name = "version", .type = ORM_INT32, .version = true}};
+static const orm_column_spec badge_columns[] = {
+	{.name = "code", .type = ORM_TEXT, .max_length = 4, .primary_key = true},
+	{.name = "holder", .type = ORM_INT32, .nullable = true, .unique = true},
+	{.name = "version", .type = ORM_INT32, .version = true}};
 static const orm_column_spec stamp_columns[] = {ID,
-						{.name = "badge", .type = ORM_TEXT, .max_length = 4, .nullable = true,
-						 .references_model = "Badge", .references_column = "code"}};
+						{.name = "badge",
+						 .type = ORM_TEXT,
+						 .max_length = 4,
+						 .nullable = true,
+						 .references_model = "Badge",
+						 .references_column = "code"}};
 
-#define MODEL(n, t, c)                   {.name = n, .table = t, .columns = c, .n_columns = COUNT(c)}
-#define MODEL_WITH(n, t, c, r)                                                                                                                       \
-	{.name = n, .table = t, .columns = c, .n_columns = COUNT(c), .relationships = r, .n_relationships = COUNT(r)}
+#define MODEL(n, t, c)                                                                                                 \
+	{                                                                                                              \
+		.name = n, .table = t, .columns = c, .n_columns = COUNT(c)                                             \
+	}
+#define MODEL_WITH(n, t, c, r)                                                                                         \
+	{                                                                                                              \
+		.name = n, .table = t, .columns = c, .n_columns = COUNT(c), .relationships = r,                        \
+		.n_relationships = COUNT(r)                                                                            \
+	}
 
 /* Children first here, so that nothing is in order by chance. */
 static const orm_model_spec specs[] = {
@@ -256,7 +284,8 @@ static orm_value next_value(orm_type type, va_list *args)
 }
 
 /* One row of the columns and values; the builder is the caller's to end. */
-static void build_row(const orm_mapper *mapper, const char *columns, va_list *args, orm_batch_builder *builder, orm_vector *vectors, orm_batch *batch)
+static void build_row(const orm_mapper *mapper, const char *columns, va_list *args, orm_batch_builder *builder,
+		      orm_vector *vectors, orm_batch *batch)
 {
 	uint16_t numbers[32];
 	const size_t n = split_columns(mapper, columns, numbers);
@@ -274,8 +303,8 @@ static void build_row(const orm_mapper *mapper, const char *columns, va_list *ar
 static orm_status publish(fixture *f, const ormd_draft *draft)
 {
 	ormd_published published = {0};
-	const orm_status status = ormd_session_publish(f->session, f->participant, ormd_session_revision(f->session), draft, &f->arena, &published,
-						       &f->error);
+	const orm_status status = ormd_session_publish(f->session, f->participant, ormd_session_revision(f->session),
+						       draft, &f->arena, &published, &f->error);
 
 	if (status == ORM_OK && published.n_keys)
 		f->keys = published.keys[0];
@@ -416,7 +445,8 @@ int64_t key_of(const fixture *f, uint64_t handle)
 	const ormd_object *object = ormd_unit_by_handle(f->session, handle);
 
 	assert_non_null(object);
-	return ormd_record_integer(ormd_object_layout(f->session, object), object->record, ormd_object_mapper(f->session, object)->key[0]);
+	return ormd_record_integer(ormd_object_layout(f->session, object), object->record,
+				   ormd_object_mapper(f->session, object)->key[0]);
 }
 
 ormd_state state_of(const fixture *f, uint64_t handle)
@@ -442,7 +472,8 @@ const char *values_of(fixture *f, uint64_t handle, const char *columns)
 	for (size_t i = 0; i < n; i++) {
 		orm_value value;
 
-		ormd_record_value(ormd_object_layout(f->session, object), object->record, columns ? numbers[i] : (uint16_t)i, &value);
+		ormd_record_value(ormd_object_layout(f->session, object), object->record,
+				  columns ? numbers[i] : (uint16_t)i, &value);
 		if (i > 0)
 			orm_buffer_putc(&text, ' ');
 		orm_value_print(&value, 100, &text);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tests of flush, commit and queries share: a shop's models, a database file, sessions on it, and drafts in one line. */
+/* What the tests of flush, commit and queries share: a shop's models, a database file, sessions on it, and drafts in
+ * one line. */
 #ifndef TESTS_SESSION_DATABASE_SUPPORT_H
 #define TESTS_SESSION_DATABASE_SUPPORT_H
 
@@ -14,31 +15,31 @@
 #include "support/tempdir.h"
 
 /*
- * User(id, name 50, email 20 unique nullable) 1-n Post(id, title, user_id cascade, reviewer_id nullable User): user.posts, post.author, post.reviewer
- * Node(id, name, parent_id nullable Node): node.children, node.parent. Leaf(id, parent_id Leaf, cascade)
- * Left(id, right_id nullable Right) <-> Right(id, left_id Left). Hard(id, other_id Hard): not nullable
- * Account(id, owner 8 unique, balance, version, note default 'none', opened default now)
- * Line(order_no, no, text): composite key. Part(id, line_no nullable, order_no -> Line): line.parts, part.line
- * Letter(id, email -> User.email): letter.receiver. Kind(id, and a unique column of each type but bool). Flag(id, flag unique bool)
+ * User(id, name 50, email 20 unique nullable) 1-n Post(id, title, user_id cascade, reviewer_id nullable User):
+ * user.posts, post.author, post.reviewer Node(id, name, parent_id nullable Node): node.children, node.parent. Leaf(id,
+ * parent_id Leaf, cascade) Left(id, right_id nullable Right) <-> Right(id, left_id Left). Hard(id, other_id Hard): not
+ * nullable Account(id, owner 8 unique, balance, version, note default 'none', opened default now) Line(order_no, no,
+ * text): composite key. Part(id, line_no nullable, order_no -> Line): line.parts, part.line Letter(id, email ->
+ * User.email): letter.receiver. Kind(id, and a unique column of each type but bool). Flag(id, flag unique bool)
  * Team(id, name) 1-n Member(id, name, team_id nullable, set null): team.members
  * Badge(code key text 4, holder unique nullable, version) <- Stamp(id, badge nullable)
  */
 typedef struct fixture {
-	char           url[SUPPORT_PATH_SIZE + 16];
-	orm_registry  *registry;
+	char url[SUPPORT_PATH_SIZE + 16];
+	orm_registry *registry;
 	ormd_database *database;
-	ormd_session  *session;
-	uint32_t       participant;
-	uint64_t       counter;        /* of handles */
-	uint64_t       commit_number;
-	bool           keep_number;    /* commit with the same number again */
-	orm_error      error;          /* of the latest call */
-	orm_status     finished;       /* of the latest commit or query */
-	ormd_key_range keys;           /* that the latest publish made */
-	orm_arena      arena;
+	ormd_session *session;
+	uint32_t participant;
+	uint64_t counter; /* of handles */
+	uint64_t commit_number;
+	bool keep_number;    /* commit with the same number again */
+	orm_error error;     /* of the latest call */
+	orm_status finished; /* of the latest commit or query */
+	ormd_key_range keys; /* that the latest publish made */
+	orm_arena arena;
 } fixture;
 
-int setup_database(void **state);    /* cmocka: a fixture with tables and a private session */
+int setup_database(void **state); /* cmocka: a fixture with tables and a private session */
 int teardown_database(void **state);
 
 /* The same in the caller's (zeroed) storage, on a file of its choice. */
@@ -47,44 +48,46 @@ void teardown_database_at(fixture *f);
 
 void new_session(fixture *f, const char *name); /* in place of the one there is */
 void free_session(fixture *f);
-void reopen_database(fixture *f);               /* as after the server's end; with a new session */
+void reopen_database(fixture *f); /* as after the server's end; with a new session */
 
-const orm_mapper       *mapper_of(const fixture *f, const char *model);
+const orm_mapper *mapper_of(const fixture *f, const char *model);
 const orm_relationship *relationship_of(const fixture *f, const char *model, const char *name);
-uint16_t                column_of(const orm_mapper *mapper, const char *name);
+uint16_t column_of(const orm_mapper *mapper, const char *name);
 
 /*
- * Drafts of one object. `columns`: "name email"; then a value for each: long long for integers, dates, times and booleans, double, const char * for text and
- * bytes (NULL: NULL); NO_VALUE is NULL for integers. They must succeed, but for the try_ ones.
+ * Drafts of one object. `columns`: "name email"; then a value for each: long long for integers, dates, times and
+ * booleans, double, const char * for text and bytes (NULL: NULL); NO_VALUE is NULL for integers. They must succeed, but
+ * for the try_ ones.
  */
 #define NO_VALUE INT64_MIN
-uint64_t   add(fixture *f, const char *model, const char *columns, ...);
-void       set(fixture *f, uint64_t handle, const char *columns, ...);
-void       set_two(fixture *f, uint64_t first, uint64_t second, const char *column, ...); /* one value for each, in one draft */
-void       del(fixture *f, uint64_t handle);
+uint64_t add(fixture *f, const char *model, const char *columns, ...);
+void set(fixture *f, uint64_t handle, const char *columns, ...);
+void set_two(fixture *f, uint64_t first, uint64_t second, const char *column,
+	     ...); /* one value for each, in one draft */
+void del(fixture *f, uint64_t handle);
 orm_status try_set(fixture *f, uint64_t handle, const char *columns, ...);
 
 orm_status try_commit(fixture *f);
-void       commit(fixture *f); /* must succeed */
-void       roll_back(fixture *f);
+void commit(fixture *f); /* must succeed */
+void roll_back(fixture *f);
 
-int64_t     key_of(const fixture *f, uint64_t handle);
-ormd_state  state_of(const fixture *f, uint64_t handle);
+int64_t key_of(const fixture *f, uint64_t handle);
+ormd_state state_of(const fixture *f, uint64_t handle);
 /* The object's values, "1 'a' NULL", in the fixture's arena; of the columns (NULL: all). */
 const char *values_of(fixture *f, uint64_t handle, const char *columns);
 
 /* As another program: statements that must succeed; the first cell of the result; all rows as text "1|a;2|b". */
-void        outside(const fixture *f, const char *sql);
+void outside(const fixture *f, const char *sql);
 const char *ask(fixture *f, const char *sql);
 
 /* A finished callback that keeps the status in the fixture. */
 void note_finished(orm_status status, const orm_error *error, void *context);
 
-#define assert_ok(f, call)                                                                                                                           \
-	do {                                                                                                                                         \
-		const orm_status status_ = (call);                                                                                                   \
-		if (status_ != ORM_OK)                                                                                                               \
-			fail_msg("%s: %s", orm_status_name(status_), (f)->error.message);                                                            \
+#define assert_ok(f, call)                                                                                             \
+	do {                                                                                                           \
+		const orm_status status_ = (call);                                                                     \
+		if (status_ != ORM_OK)                                                                                 \
+			fail_msg("%s: %s", orm_status_name(status_), (f)->error.message);                              \
 	} while (0)
 
 #endif

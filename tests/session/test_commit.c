@@ -192,7 +192,8 @@ static void same_id_after_a_crash_is_a_replay(void **state)
 
 	add(f, "User", "name email", "Alice", "a@x");
 	commit(f);
-	reopen_database(f); /* the reply got lost, the server restarted: the client publishes again and repeats the commit */
+	reopen_database(
+		f); /* the reply got lost, the server restarted: the client publishes again and repeats the commit */
 	f->keep_number = true;
 	f->counter = 0;
 	add(f, "User", "id name email", 1LL, "Alice", "a@x");
@@ -205,7 +206,8 @@ static void same_id_after_a_crash_is_a_replay(void **state)
 static void same_id_with_other_contents_is_refused(void **state)
 {
 	fixture *f = *state;
-	ormd_commit_request request = {.participant = f->participant, .id = {.client_id = "test client 123", .number = 1}, .fingerprint = 43};
+	ormd_commit_request request = {
+		.participant = f->participant, .id = {.client_id = "test client 123", .number = 1}, .fingerprint = 43};
 
 	add(f, "User", "name", "Alice");
 	commit(f);

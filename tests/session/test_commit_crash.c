@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The process killed within a commit: afterwards the outcome can be told, and the same commit made again is made once. */
+/* The process killed within a commit: afterwards the outcome can be told, and the same commit made again is made once.
+ */
 #include "session/database_support.h"
 
 #include <signal.h>
@@ -12,7 +13,7 @@
 #include "base/crash_point.h"
 
 typedef struct crash {
-	const char  *point;
+	const char *point;
 	ormd_outcome outcome;
 } crash;
 
@@ -74,7 +75,8 @@ static void outcome_can_be_settled(void **state)
 		setup_database_at(&f, url);
 		assert_ok(&f, ormd_commit_settle(f.database, &id, 0, &f.arena, &outcome, &result, &size, &f.error));
 		assert_int_equal(outcome, crashes[i].outcome);
-		assert_string_equal(ask(&f, "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM posts)"), committed ? "1|1" : "0|0");
+		assert_string_equal(ask(&f, "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM posts)"),
+				    committed ? "1|1" : "0|0");
 		teardown_database_at(&f);
 	}
 }
@@ -90,7 +92,8 @@ static void same_commit_again_is_made_once(void **state)
 		setup_database_at(&f, url);
 		add_alice(&f);
 		commit(&f);
-		assert_string_equal(ask(&f, "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM posts), (SELECT count(*) FROM ormd_commit)"),
+		assert_string_equal(ask(&f, "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM posts), "
+					    "(SELECT count(*) FROM ormd_commit)"),
 				    "1|1|1");
 		assert_false(ormd_unit_pending(f.session));
 		teardown_database_at(&f);

@@ -70,7 +70,8 @@ static void many_circles_in_one_unit(void **state)
 		add(f, "Node", "id name parent_id", i + 2, "c", i);
 	}
 	commit(f);
-	assert_string_equal(ask(f, "SELECT count(*), count(parent_id), count(DISTINCT parent_id) FROM nodes"), "60|60|60");
+	assert_string_equal(ask(f, "SELECT count(*), count(parent_id), count(DISTINCT parent_id) FROM nodes"),
+			    "60|60|60");
 }
 
 static void circle_of_two_tables(void **state)
@@ -116,7 +117,8 @@ static void the_givers_children_leave_first(void **state)
 	fixture *f = *state;
 	const uint64_t old = add(f, "User", "name email", "Alice", "a@x");
 	const uint64_t boss = add(f, "User", "name", "Boss");
-	const uint64_t post = add(f, "Post", "title user_id reviewer_id", "Hello", (long long)key_of(f, boss), (long long)key_of(f, old));
+	const uint64_t post = add(f, "Post", "title user_id reviewer_id", "Hello", (long long)key_of(f, boss),
+				  (long long)key_of(f, old));
 
 	commit(f);
 	set(f, post, "reviewer_id", NO_VALUE); /* or the deletion is refused */
@@ -130,7 +132,8 @@ static void children_move_to_the_row_that_takes_the_value(void **state)
 {
 	fixture *f = *state;
 	const uint64_t old = add(f, "User", "name email", "Alice", "a@x");
-	const uint64_t post = add(f, "Post", "title user_id reviewer_id", "Hello", (long long)key_of(f, old), (long long)key_of(f, old));
+	const uint64_t post = add(f, "Post", "title user_id reviewer_id", "Hello", (long long)key_of(f, old),
+				  (long long)key_of(f, old));
 	uint64_t new;
 
 	commit(f);
@@ -179,7 +182,8 @@ static void unique_values_rotated_where_null_is_not_allowed(void **state)
 	set(f, bob, "owner", "cat");
 	set(f, cat, "owner", "ann");
 	commit(f);
-	assert_string_equal(ask(f, "SELECT owner, balance, version FROM accounts ORDER BY id"), "bob|1|2;cat|2|2;ann|3|2");
+	assert_string_equal(ask(f, "SELECT owner, balance, version FROM accounts ORDER BY id"),
+			    "bob|1|2;cat|2|2;ann|3|2");
 	assert_string_equal(values_of(f, ann, "owner version"), "'bob' 2");
 	set(f, ann, "balance", 9LL); /* the version that the object knows is the row's */
 	commit(f);
@@ -201,7 +205,9 @@ static void swap_of_many_rows(void **state)
 		set(f, accounts[i], "owner", owner);
 	}
 	commit(f);
-	assert_string_equal(ask(f, "SELECT count(*) FROM accounts WHERE owner = 'o' || (balance + 1 - balance % 2 * 2) AND version = 2"), "100");
+	assert_string_equal(ask(f, "SELECT count(*) FROM accounts WHERE owner = 'o' || (balance + 1 - balance % 2 * 2) "
+				   "AND version = 2"),
+			    "100");
 }
 
 static void primary_keys_swapped(void **state)
@@ -341,7 +347,8 @@ static void children_moved_away_survive(void **state)
 	fixture *f = *state;
 	const uint64_t alice = add(f, "User", "name", "Alice");
 	const uint64_t bob = add(f, "User", "name", "Bob");
-	const uint64_t post = add(f, "Post", "title user_id reviewer_id", "Hello", (long long)key_of(f, alice), NO_VALUE);
+	const uint64_t post =
+		add(f, "Post", "title user_id reviewer_id", "Hello", (long long)key_of(f, alice), NO_VALUE);
 
 	commit(f);
 	set(f, post, "user_id", (long long)key_of(f, bob));
@@ -406,7 +413,8 @@ static void foreign_key_to_a_unique_column(void **state)
 	set(f, bob, "email", "bob@x");
 	set(f, letter, "email", "bob@x");
 	commit(f);
-	assert_string_equal(ask(f, "SELECT users.email, letters.email FROM users, letters WHERE users.name = 'Bob'"), "bob@x|bob@x");
+	assert_string_equal(ask(f, "SELECT users.email, letters.email FROM users, letters WHERE users.name = 'Bob'"),
+			    "bob@x|bob@x");
 	del(f, letter);
 	del(f, bob);
 	commit(f);
@@ -467,9 +475,12 @@ static void swap_without_a_third_value_is_refused(void **state)
 static void several_values_of_one_row_swapped(void **state)
 {
 	fixture *f = *state;
-	const uint64_t a = add(f, "Kind", "int32 int64 real text bytes date time datetime", 1LL, 1LL, 1.5, "a", "a", 1LL, 1LL, 1LL);
-	const uint64_t b = add(f, "Kind", "int32 int64 real text bytes date time datetime", 2LL, 2LL, 2.5, "b", "b", 2LL, 2LL, 2LL);
-	const uint64_t c = add(f, "Kind", "int32 int64 real text bytes date time datetime", 3LL, 3LL, 3.5, "c", "c", 3LL, 3LL, 3LL);
+	const uint64_t a = add(f, "Kind", "int32 int64 real text bytes date time datetime", 1LL, 1LL, 1.5, "a", "a",
+			       1LL, 1LL, 1LL);
+	const uint64_t b = add(f, "Kind", "int32 int64 real text bytes date time datetime", 2LL, 2LL, 2.5, "b", "b",
+			       2LL, 2LL, 2LL);
+	const uint64_t c = add(f, "Kind", "int32 int64 real text bytes date time datetime", 3LL, 3LL, 3.5, "c", "c",
+			       3LL, 3LL, 3LL);
 
 	commit(f);
 	set(f, a, "int32 text", 2LL, "c");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random units whose result is a state that the database accepts: each must commit, whatever its rows hand on to each other on the way, and
- * leave just that state. The seeds are fixed; a failure names its own.
+ * Random units whose result is a state that the database accepts: each must commit, whatever its rows hand on to each
+ * other on the way, and leave just that state. The seeds are fixed; a failure names its own.
  */
 #include "session/database_support.h"
 
@@ -13,15 +13,15 @@
 /* What each table should hold. */
 typedef struct row {
 	uint64_t handle; /* 0: no row */
-	int64_t  id;
-	int      parent; /* node: place of another row, or -1 */
-	int      value;  /* user, account: the unique value, or -1 */
+	int64_t id;
+	int parent; /* node: place of another row, or -1 */
+	int value;  /* user, account: the unique value, or -1 */
 } row;
 
 typedef struct world {
 	fixture *f;
 	uint64_t random;
-	row      nodes[MAX_ROWS], users[MAX_ROWS], accounts[MAX_ROWS], lines[MAX_ROWS];
+	row nodes[MAX_ROWS], users[MAX_ROWS], accounts[MAX_ROWS], lines[MAX_ROWS];
 } world;
 
 static unsigned dice(world *w, unsigned n)
@@ -127,7 +127,8 @@ static void change_values(world *w, row *rows)
 	if (!r->handle) {
 		r->value = free_value(w, rows);
 		snprintf(text, sizeof text, "v%d", r->value);
-		r->handle = rows == w->users ? add(w->f, "User", "name email", "u", text) : add(w->f, "Account", "owner balance", text, 1LL);
+		r->handle = rows == w->users ? add(w->f, "User", "name email", "u", text)
+					     : add(w->f, "Account", "owner balance", text, 1LL);
 		r->id = key_of(w->f, r->handle);
 		return;
 	}
@@ -160,7 +161,8 @@ static void change_lines(world *w)
 	line->value = (int)dice(w, 1000);
 	snprintf(text, sizeof text, "t%d", line->value);
 	if (!line->handle) {
-		line->handle = add(w->f, "Line", "order_no no text", (long long)(place / 3), (long long)(place % 3), text);
+		line->handle =
+			add(w->f, "Line", "order_no no text", (long long)(place / 3), (long long)(place % 3), text);
 	} else if (dice(w, 2)) {
 		del(w->f, line->handle);
 		line->handle = 0;
@@ -226,8 +228,10 @@ static void expect_world(world *w)
 {
 	char wanted[64];
 
-	snprintf(wanted, sizeof wanted, "%d|%d|%d|%d", n_rows(w->nodes), n_rows(w->users), n_rows(w->accounts), n_rows(w->lines));
-	assert_string_equal(ask(w->f, "SELECT (SELECT count(*) FROM nodes), (SELECT count(*) FROM users), (SELECT count(*) FROM accounts), "
+	snprintf(wanted, sizeof wanted, "%d|%d|%d|%d", n_rows(w->nodes), n_rows(w->users), n_rows(w->accounts),
+		 n_rows(w->lines));
+	assert_string_equal(ask(w->f, "SELECT (SELECT count(*) FROM nodes), (SELECT count(*) FROM users), (SELECT "
+				      "count(*) FROM accounts), "
 				      "(SELECT count(*) FROM lines)"),
 			    wanted);
 	expect_nodes(w);

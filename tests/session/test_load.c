@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Relationships: loaded along with a query, or for objects; from the database, from memory, and over pending changes. */
+/* Relationships: loaded along with a query, or for objects; from the database, from memory, and over pending changes.
+ */
 #include "session/database_support.h"
 
 #include <stdio.h>
@@ -7,7 +8,7 @@
 
 /* What a query or load told in all its pieces: keys of rows, and of related rows; parents of complete relationships. */
 typedef struct told {
-	char   rows[512], related[512], loaded[512];
+	char rows[512], related[512], loaded[512];
 	size_t n_rows, n_related, n_loaded, n_pieces;
 } told;
 
@@ -53,21 +54,24 @@ static told load(fixture *f, const char *model, const char *relationship, const 
 	ormd_query *query = NULL;
 
 	f->finished = ORM_EINTERNAL;
-	assert_ok(f, ormd_load_open(f->session, f->participant, relationship_of(f, model, relationship), handles, n, NULL, note_finished, f, &query,
-				    &f->error));
+	assert_ok(f, ormd_load_open(f->session, f->participant, relationship_of(f, model, relationship), handles, n,
+				    NULL, note_finished, f, &query, &f->error));
 	return read_all(f, query, 1 << 16);
 }
 
 static told query_with(fixture *f, const char *model, const char *first, const char *second, size_t piece_size)
 {
-	const orm_relationship *relationships[] = {relationship_of(f, model, first), second ? relationship_of(f, model, second) : NULL};
+	const orm_relationship *relationships[] = {relationship_of(f, model, first),
+						   second ? relationship_of(f, model, second) : NULL};
 	const ormd_order by_key = {.column = 0};
-	const ormd_select select = {.mapper = mapper_of(f, model), .order = &by_key, .n_order = 1, .limit = ORMD_NO_LIMIT};
+	const ormd_select select = {
+		.mapper = mapper_of(f, model), .order = &by_key, .n_order = 1, .limit = ORMD_NO_LIMIT};
 	const ormd_query_options options = {.load = relationships, .n_load = second ? 2 : 1};
 	ormd_query *query = NULL;
 
 	f->finished = ORM_EINTERNAL;
-	assert_ok(f, ormd_query_open(f->session, f->participant, &select, &options, note_finished, f, &query, &f->error));
+	assert_ok(f,
+		  ormd_query_open(f->session, f->participant, &select, &options, note_finished, f, &query, &f->error));
 	return read_all(f, query, piece_size);
 }
 
@@ -75,7 +79,8 @@ static told query_with(fixture *f, const char *model, const char *first, const c
 static void make_posts(fixture *f)
 {
 	outside(f, "INSERT INTO users(id, name) VALUES (1, 'ann'), (2, 'bob'), (3, 'cat')");
-	outside(f, "INSERT INTO posts(id, title, user_id, reviewer_id) VALUES (1, 'a', 1, 3), (2, 'b', 2, 3), (3, 'c', 1, NULL)");
+	outside(f, "INSERT INTO posts(id, title, user_id, reviewer_id) VALUES (1, 'a', 1, 3), (2, 'b', 2, 3), (3, 'c', "
+		   "1, NULL)");
 }
 
 static uint64_t handle_of(const fixture *f, const char *model, int64_t key)
@@ -130,7 +135,8 @@ static void relatives_in_small_pieces(void **state)
 
 	outside(f, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 700) "
 		   "INSERT INTO users(id, name) SELECT i, 'user' FROM c");
-	outside(f, "INSERT INTO posts(title, user_id) SELECT 'post', id FROM users UNION ALL SELECT 'post', id FROM users");
+	outside(f, "INSERT INTO posts(title, user_id) SELECT 'post', id FROM users UNION ALL SELECT 'post', id FROM "
+		   "users");
 	t = query_with(f, "User", "posts", NULL, 2000);
 	assert_int_equal(t.n_rows, 700);
 	assert_int_equal(t.n_related, 1400);
@@ -156,7 +162,8 @@ static void few_rows_of_a_large_table_are_found_by_their_keys(void **state)
 	told t;
 
 	outside(f, "INSERT INTO teams(id, name) VALUES (1, 'red'), (2, 'blue')");
-	outside(f, "INSERT INTO members(id, name, team_id) VALUES (5, 'ann', 2), (6, 'bob', 1), (7, 'cat', 1), (8, 'dan', NULL)");
+	outside(f, "INSERT INTO members(id, name, team_id) VALUES (5, 'ann', 2), (6, 'bob', 1), (7, 'cat', 1), (8, "
+		   "'dan', NULL)");
 	t = query_with(f, "Team", "members", NULL, 1 << 16);
 	assert_string_equal(t.related, "5 6 7"); /* a small table is read whole */
 	outside(f, "INSERT INTO members(id, name, team_id) VALUES (100000, 'eve', NULL)");
@@ -190,7 +197,8 @@ static void pending_members_are_loaded_along(void **state)
 	told t;
 	uint64_t node;
 
-	outside(f, "INSERT INTO nodes(id, name, parent_id) VALUES (1, 'root', NULL), (2, 'a', 1), (3, 'b', 1), (4, 'c', NULL)");
+	outside(f, "INSERT INTO nodes(id, name, parent_id) VALUES (1, 'root', NULL), (2, 'a', 1), (3, 'b', 1), (4, "
+		   "'c', NULL)");
 	t = query_with(f, "Node", "children", NULL, 1 << 16);
 	assert_string_equal(t.related, "2 3");
 	node = add(f, "Node", "name parent_id", "new", 4LL);
@@ -213,7 +221,9 @@ static void relationship_of_another_model_is_refused(void **state)
 	ormd_query *query = NULL;
 
 	f->finished = ORM_EINTERNAL;
-	assert_int_equal(ormd_query_open(f->session, f->participant, &select, &options, note_finished, f, &query, &f->error), ORM_EINVAL);
+	assert_int_equal(
+		ormd_query_open(f->session, f->participant, &select, &options, note_finished, f, &query, &f->error),
+		ORM_EINVAL);
 	assert_null(query);
 	assert_int_equal(f->finished, ORM_EINTERNAL); /* was not called */
 }
@@ -253,7 +263,8 @@ static void to_one_that_is_pending_needs_no_turn_to_write(void **state)
 {
 	fixture *f = *state;
 	const uint64_t user = add(f, "User", "name", "Alice");
-	const uint64_t post = add(f, "Post", "title user_id reviewer_id", "Hello", (long long)key_of(f, user), NO_VALUE);
+	const uint64_t post =
+		add(f, "Post", "title user_id reviewer_id", "Hello", (long long)key_of(f, user), NO_VALUE);
 	const uint64_t n = n_rehearsals(f);
 	const told t = load(f, "Post", "author", &post, 1);
 
@@ -265,7 +276,8 @@ static void pending_members_of_a_new_object(void **state)
 {
 	fixture *f = *state;
 	const uint64_t user = add(f, "User", "name", "Alice");
-	const uint64_t first = add(f, "Post", "title user_id reviewer_id", "Hello", (long long)key_of(f, user), NO_VALUE);
+	const uint64_t first =
+		add(f, "Post", "title user_id reviewer_id", "Hello", (long long)key_of(f, user), NO_VALUE);
 	told t;
 
 	add(f, "Post", "title user_id reviewer_id", "World", (long long)key_of(f, user), NO_VALUE);
@@ -340,8 +352,8 @@ static void unknown_object_is_refused(void **state)
 	const uint64_t handle = 12345;
 	ormd_query *query = NULL;
 
-	assert_int_equal(ormd_load_open(f->session, f->participant, relationship_of(f, "User", "posts"), &handle, 1, NULL, note_finished, f, &query,
-					&f->error),
+	assert_int_equal(ormd_load_open(f->session, f->participant, relationship_of(f, "User", "posts"), &handle, 1,
+					NULL, note_finished, f, &query, &f->error),
 			 ORM_EINVAL);
 	assert_null(query);
 }

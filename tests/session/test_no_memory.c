@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Every allocation of the session and its driver fails once: the call says so, and made again it does what it should. Linked with --wrap. */
+/* Every allocation of the session and its driver fails once: the call says so, and made again it does what it should.
+ * Linked with --wrap. */
 #include "session/database_support.h"
 
 #include <stdlib.h>
@@ -34,7 +35,8 @@ void *__wrap_realloc(void *piece, size_t size)
 	return fails() ? NULL : __real_realloc(piece, size);
 }
 
-/* Fail the first allocation, the second, ... until the call succeeds; if it can be `repeated`, until it does so without having met a failure. */
+/* Fail the first allocation, the second, ... until the call succeeds; if it can be `repeated`, until it does so without
+ * having met a failure. */
 static int fail_each(fixture *f, orm_status (*call)(fixture *f), bool repeated)
 {
 	for (int n = 0; n < 100000; n++) {
@@ -76,7 +78,8 @@ static void commits(void **state)
 	add(f, "Node", "id name parent_id", 1LL, "a", 2LL);
 	add(f, "Node", "id name parent_id", 2LL, "b", 1LL);
 	assert_true(fail_each(f, try_commit, false) > 3);
-	assert_string_equal(ask(f, "SELECT owner, balance, version, note FROM accounts ORDER BY id"), "bob|1|2|none;ann|2|2|none");
+	assert_string_equal(ask(f, "SELECT owner, balance, version, note FROM accounts ORDER BY id"),
+			    "bob|1|2|none;ann|2|2|none");
 	assert_string_equal(ask(f, "SELECT name, email FROM users"), "new|g@x");
 	assert_string_equal(ask(f, "SELECT id, parent_id FROM nodes ORDER BY id"), "1|2;2|1");
 	assert_string_equal(values_of(f, ann, "version note"), "2 'none'");
@@ -88,7 +91,8 @@ static orm_status settle(fixture *f)
 	ormd_outcome outcome = ORMD_OUTCOME_UNKNOWN;
 	const void *result;
 	size_t size;
-	const orm_status status = ormd_commit_settle(f->database, &id, 0, &f->arena, &outcome, &result, &size, &f->error);
+	const orm_status status =
+		ormd_commit_settle(f->database, &id, 0, &f->arena, &outcome, &result, &size, &f->error);
 
 	if (status == ORM_OK)
 		assert_int_equal(outcome, ORMD_OUTCOME_COMMITTED);
@@ -166,12 +170,14 @@ static orm_status get_and_refresh(fixture *f)
 	const uint64_t *missing;
 	size_t n_rows = 0, n_missing = 0;
 	bool complete;
-	orm_status status = ormd_session_get(f->session, f->participant, &keys, false, &complete, 0, &f->arena, &rows, &n_rows, &f->error);
+	orm_status status = ormd_session_get(f->session, f->participant, &keys, false, &complete, 0, &f->arena, &rows,
+					     &n_rows, &f->error);
 
 	if (status != ORM_OK)
 		return status;
 	assert_int_equal(n_rows, 1);
-	status = ormd_session_refresh(f->session, f->participant, rows[0].handles, 1, 0, &f->arena, &rows, &n_rows, &missing, &n_missing, &f->error);
+	status = ormd_session_refresh(f->session, f->participant, rows[0].handles, 1, 0, &f->arena, &rows, &n_rows,
+				      &missing, &n_missing, &f->error);
 	if (status == ORM_OK)
 		assert_int_equal(n_rows, 1);
 	return status;
@@ -189,11 +195,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_database, teardown_database)
 	const struct CMUnitTest tests[] = {
-		TEST(commits),
-		TEST(settling),
-		TEST(queries),
-		TEST(rehearsals),
-		TEST(get_and_refresh_of_rows),
+		TEST(commits), TEST(settling), TEST(queries), TEST(rehearsals), TEST(get_and_refresh_of_rows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,9 +23,11 @@ static const char *plan_text(fixture *f)
 	for (size_t i = 0; i < plan.n_steps; i++) {
 		const ormd_plan_step *step = &plan.steps[i];
 
-		orm_buffer_printf(&text, "%s%s%s %s(", i > 0 ? "; " : "", kinds[step->kind], phases[step->phase], step->mapper->name);
+		orm_buffer_printf(&text, "%s%s%s %s(", i > 0 ? "; " : "", kinds[step->kind], phases[step->phase],
+				  step->mapper->name);
 		for (uint16_t j = 0; j < step->shape.n_columns; j++)
-			orm_buffer_printf(&text, "%s%s%s", j > 0 ? " " : "", step->mapper->columns[step->shape.columns[j]].name,
+			orm_buffer_printf(&text, "%s%s%s", j > 0 ? " " : "",
+					  step->mapper->columns[step->shape.columns[j]].name,
 					  step->shape.stand_ins ? stand_ins[step->shape.stand_ins[j]] : "");
 		orm_buffer_puts(&text, ")");
 		for (size_t j = 0; j < step->n_objects; j++)
@@ -50,7 +52,8 @@ static void parents_first_in_the_order_of_adding(void **state)
 	add(f, "Post", "id title user_id reviewer_id", 4LL, "a", 1LL, NO_VALUE);
 	add(f, "User", "id name", 2LL, "Bob");
 	add(f, "User", "id name", 1LL, "Ann");
-	assert_string_equal(plan_text(f), "INSERT User(id name email) 2 1; INSERT Post(id title user_id reviewer_id) 5 4");
+	assert_string_equal(plan_text(f),
+			    "INSERT User(id name email) 2 1; INSERT Post(id title user_id reviewer_id) 5 4");
 }
 
 static void order_of_adding_survives_later_changes(void **state)
@@ -86,7 +89,9 @@ static void columns_left_to_the_server_make_another_shape(void **state)
 	add(f, "Account", "owner balance", "ann", 1LL);
 	add(f, "Account", "owner balance", "bob", 1LL);
 	add(f, "Account", "owner balance note", "cat", 1LL, "mine");
-	assert_string_equal(plan_text(f), "INSERT Account(id owner balance version) 1 2; INSERT Account(id owner balance version note) 3");
+	assert_string_equal(
+		plan_text(f),
+		"INSERT Account(id owner balance version) 1 2; INSERT Account(id owner balance version note) 3");
 }
 
 static void deletes_children_first_and_last_of_all(void **state)
@@ -94,14 +99,16 @@ static void deletes_children_first_and_last_of_all(void **state)
 	fixture *f = *state;
 	const uint64_t ann = add(f, "User", "name", "Ann");
 	const uint64_t bob = add(f, "User", "name", "Bob");
-	const uint64_t post = add(f, "Post", "title user_id reviewer_id", "a", (long long)key_of(f, bob), (long long)key_of(f, ann));
+	const uint64_t post =
+		add(f, "Post", "title user_id reviewer_id", "a", (long long)key_of(f, bob), (long long)key_of(f, ann));
 
 	commit(f);
 	del(f, post);
 	del(f, ann);
 	set(f, bob, "name", "Bobby");
 	add(f, "User", "name", "Cat");
-	assert_string_equal(plan_text(f), "INSERT User(id name email) 3; UPDATE User(name) 2; DELETE Post() 1; DELETE User() 1");
+	assert_string_equal(plan_text(f),
+			    "INSERT User(id name email) 3; UPDATE User(name) 2; DELETE Post() 1; DELETE User() 1");
 }
 
 static void what_the_database_cascades_is_not_repeated(void **state)
@@ -122,8 +129,8 @@ static void circle_is_broken_by_a_second_statement(void **state)
 
 	add(f, "Node", "id name parent_id", 1LL, "a", 2LL);
 	add(f, "Node", "id name parent_id", 2LL, "b", 1LL);
-	assert_string_equal(plan_text(f),
-			    "INSERT Node(id name parent_id=NULL) 1; INSERT Node(id name parent_id) 2; UPDATE later Node(parent_id) 1");
+	assert_string_equal(plan_text(f), "INSERT Node(id name parent_id=NULL) 1; INSERT Node(id name parent_id) 2; "
+					  "UPDATE later Node(parent_id) 1");
 }
 
 static void circle_of_deletions_lets_go_ahead(void **state)
@@ -147,7 +154,8 @@ static void swap_goes_through_a_value_that_nobody_has(void **state)
 	commit(f);
 	set(f, ann, "owner", "bob");
 	set(f, bob, "owner", "ann");
-	assert_string_equal(plan_text(f), "UPDATE Account(owner=?) 1; UPDATE Account(owner) 2; UPDATE later Account(owner) 1");
+	assert_string_equal(plan_text(f),
+			    "UPDATE Account(owner=?) 1; UPDATE Account(owner) 2; UPDATE later Account(owner) 1");
 }
 
 static void rows_that_wait_for_nothing_stay_together(void **state)
@@ -160,7 +168,8 @@ static void rows_that_wait_for_nothing_stay_together(void **state)
 		add(f, "User", "name", "x");
 	del(f, ann);
 	add(f, "User", "name email", "y", "a@x");
-	assert_string_equal(plan_text(f), "INSERT User(id name email) 2 3 4; DELETE User() 1; INSERT User(id name email) 5");
+	assert_string_equal(plan_text(f),
+			    "INSERT User(id name email) 2 3 4; DELETE User() 1; INSERT User(id name email) 5");
 }
 
 static void row_switch_is_one_update(void **state)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Queries: piece by piece from a reader, over pending changes as a rehearsal, and how rows meet objects. Get and refresh as well. */
+/* Queries: piece by piece from a reader, over pending changes as a rehearsal, and how rows meet objects. Get and
+ * refresh as well. */
 #include "session/database_support.h"
 
 #include <stdio.h>
@@ -50,7 +51,8 @@ static void append_rows(const ormd_piece *piece, uint16_t column, orm_buffer *te
 	}
 }
 
-static const char *select_text(fixture *f, const ormd_select *select, const char *column, const ormd_query_options *options)
+static const char *select_text(fixture *f, const ormd_select *select, const char *column,
+			       const ormd_query_options *options)
 {
 	ormd_query *query = open_query(f, select, options);
 	const uint16_t number = column_of(select->mapper, column);
@@ -95,7 +97,8 @@ static uint64_t find_one(fixture *f, const char *model, long long key)
 	orm_vector_builder_put(&builder.vectors[0], &value);
 	orm_batch_builder_end_row(&builder);
 	assert_true(orm_batch_builder_view(&builder, &vector, &batch));
-	assert_ok(f, ormd_session_get(f->session, f->participant, &batch, false, &complete, 0, &f->arena, &rows, &n_rows, &f->error));
+	assert_ok(f, ormd_session_get(f->session, f->participant, &batch, false, &complete, 0, &f->arena, &rows,
+				      &n_rows, &f->error));
 	assert_true(complete);
 	orm_batch_builder_fini(&builder);
 	return n_rows ? rows[0].handles[0] : 0;
@@ -113,8 +116,10 @@ static void add_users(fixture *f, int n)
 {
 	char sql[256];
 
-	snprintf(sql, sizeof sql, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < %d) "
-				  "INSERT INTO users(id, name, email) SELECT i, 'user' || i, NULL FROM c", n);
+	snprintf(sql, sizeof sql,
+		 "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < %d) "
+		 "INSERT INTO users(id, name, email) SELECT i, 'user' || i, NULL FROM c",
+		 n);
 	outside(f, sql);
 }
 
@@ -218,7 +223,13 @@ static void filters_orders_and_limits(void **state)
 	const orm_value seven = {.type = ORM_INT64, .integer = 7};
 	const ormd_term where = {.op = ORMD_GE, .column = 0, .values = &seven, .n_values = 1};
 	const ormd_order order = {.column = 0, .descending = true};
-	ormd_select select = {.mapper = mapper, .where = &where, .n_where = 1, .order = &order, .n_order = 1, .limit = 2, .offset = 1};
+	ormd_select select = {.mapper = mapper,
+			      .where = &where,
+			      .n_where = 1,
+			      .order = &order,
+			      .n_order = 1,
+			      .limit = 2,
+			      .offset = 1};
 
 	add_users(f, 10);
 	assert_string_equal(select_text(f, &select, "name", NULL), "user9 user8");
@@ -388,7 +399,8 @@ static void rows_that_the_database_will_set_null_are_read_again_after_a_rollback
 	fixture *f = *state;
 	const ormd_select members = all_of(f, "Member");
 
-	outside(f, "INSERT INTO teams(id, name) VALUES (1, 'red'); INSERT INTO members(id, name, team_id) VALUES (1, 'ann', 1)");
+	outside(f, "INSERT INTO teams(id, name) VALUES (1, 'red'); INSERT INTO members(id, name, team_id) VALUES (1, "
+		   "'ann', 1)");
 	del(f, find_one(f, "Team", 1));
 	assert_string_equal(select_text(f, &members, "team_id", NULL), "NULL");
 	roll_back(f);
@@ -478,18 +490,21 @@ static void get_in_memory_says_whether_it_knows(void **state)
 	orm_vector_builder_put_int64(&builder.vectors[0], 3);
 	orm_batch_builder_end_row(&builder);
 	assert_true(orm_batch_builder_view(&builder, &vector, &batch));
-	assert_ok(f, ormd_session_get(f->session, f->participant, &batch, true, &complete, 0, &f->arena, &rows, &n_rows, &f->error));
+	assert_ok(f, ormd_session_get(f->session, f->participant, &batch, true, &complete, 0, &f->arena, &rows, &n_rows,
+				      &f->error));
 	assert_true(complete);
 	assert_int_equal(n_rows, 1);
 
 	orm_vector_builder_put_int64(&builder.vectors[0], 1);
 	orm_batch_builder_end_row(&builder);
 	assert_true(orm_batch_builder_view(&builder, &vector, &batch));
-	assert_ok(f, ormd_session_get(f->session, f->participant, &batch, true, &complete, 0, &f->arena, &rows, &n_rows, &f->error));
+	assert_ok(f, ormd_session_get(f->session, f->participant, &batch, true, &complete, 0, &f->arena, &rows, &n_rows,
+				      &f->error));
 	assert_false(complete);
 	assert_int_equal(n_rows, 0);
 
-	assert_ok(f, ormd_session_get(f->session, f->participant, &batch, false, &complete, 0, &f->arena, &rows, &n_rows, &f->error));
+	assert_ok(f, ormd_session_get(f->session, f->participant, &batch, false, &complete, 0, &f->arena, &rows,
+				      &n_rows, &f->error));
 	assert_true(complete);
 	assert_int_equal(rows[0].n_rows, 2); /* in the order of the keys */
 	assert_int_equal(orm_vector_int64_at(&rows[0].values.vectors[0], 0), 3);
@@ -505,7 +520,8 @@ static size_t refresh(fixture *f, const uint64_t *handles, size_t n, size_t *n_m
 	const uint64_t *missing = NULL;
 	size_t n_rows = 0, n_found = 0;
 
-	assert_ok(f, ormd_session_refresh(f->session, f->participant, handles, n, 0, &f->arena, &rows, &n_rows, &missing, n_missing, &f->error));
+	assert_ok(f, ormd_session_refresh(f->session, f->participant, handles, n, 0, &f->arena, &rows, &n_rows,
+					  &missing, n_missing, &f->error));
 	for (size_t i = 0; i < n_rows; i++)
 		n_found += rows[i].n_rows;
 	return n_found;

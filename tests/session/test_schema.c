@@ -22,7 +22,8 @@ static void drop_all_drops_tables_in_circles_with_rows(void **state)
 	commit(f);
 	assert_ok(f, ormd_schema_drop_all(f->database, f->registry, 0, &n_tables, &f->error));
 	assert_int_equal(n_tables, f->registry->n_mappers);
-	assert_string_equal(ask(f, "SELECT count(*) FROM sqlite_master WHERE name IN ('users', 'lefts', 'rights', 'badges')"), "0");
+	assert_string_equal(
+		ask(f, "SELECT count(*) FROM sqlite_master WHERE name IN ('users', 'lefts', 'rights', 'badges')"), "0");
 	assert_string_equal(ask(f, "SELECT count(*) FROM sqlite_master WHERE name = 'ormd_commit'"), "1"); /* ours */
 }
 
@@ -35,7 +36,8 @@ static void failure_undoes_all_of_it(void **state)
 	assert_int_not_equal(ormd_schema_drop_all(f->database, f->registry, 0, NULL, &f->error), ORM_OK);
 	outside(f, "DROP VIEW badges; CREATE VIEW posts AS SELECT 1 AS id");
 	assert_int_not_equal(ormd_schema_create_all(f->database, f->registry, 0, NULL, &f->error), ORM_OK);
-	assert_string_equal(ask(f, "SELECT count(*) FROM sqlite_master WHERE name IN ('users', 'nodes', 'teams')"), "0");
+	assert_string_equal(ask(f, "SELECT count(*) FROM sqlite_master WHERE name IN ('users', 'nodes', 'teams')"),
+			    "0");
 }
 
 int main(void)

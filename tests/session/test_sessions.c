@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Several sessions on one database at the same time: units of all of them share transactions, and a failing one takes no other along. */
+/* Several sessions on one database at the same time: units of all of them share transactions, and a failing one takes
+ * no other along. */
 #include <pthread.h>
 
 #include "session/database_support.h"
@@ -11,13 +12,13 @@
 #define N_UNITS    25
 
 typedef struct worker {
-	fixture         f;       /* its own session on the common database */
+	fixture f; /* its own session on the common database */
 	pthread_mutex_t lock;
-	pthread_cond_t  woken;
-	bool            done;
-	orm_status      status;
-	int             number;
-	int             n_committed, n_refused, n_wrong;
+	pthread_cond_t woken;
+	bool done;
+	orm_status status;
+	int number;
+	int n_committed, n_refused, n_wrong;
 } worker;
 
 static void wake(orm_status status, const orm_error *error, void *context)
@@ -57,10 +58,15 @@ static orm_status commit_unit(worker *w)
 static uint64_t count_own(worker *w)
 {
 	char pattern[16];
-	orm_value value = {.type = ORM_TEXT, .text = pattern, .size = (uint32_t)snprintf(pattern, sizeof pattern, "w%d-%%", w->number)};
+	orm_value value = {.type = ORM_TEXT,
+			   .text = pattern,
+			   .size = (uint32_t)snprintf(pattern, sizeof pattern, "w%d-%%", w->number)};
 	const ormd_term where = {.op = ORMD_LIKE, .column = 1, .values = &value, .n_values = 1};
-	const ormd_select select = {
-		.mapper = mapper_of(&w->f, "Account"), .result = ORMD_COUNT, .where = &where, .n_where = 1, .limit = ORMD_NO_LIMIT};
+	const ormd_select select = {.mapper = mapper_of(&w->f, "Account"),
+				    .result = ORMD_COUNT,
+				    .where = &where,
+				    .n_where = 1,
+				    .limit = ORMD_NO_LIMIT};
 	ormd_query *query = NULL;
 	ormd_piece piece = {0};
 
@@ -141,7 +147,8 @@ static void two_sessions_change_the_same_row(void **state)
 
 	commit(f);
 	new_session(&other, NULL);
-	assert_ok(f, ormd_query_open(other.session, other.participant, &select, NULL, note_finished, &other, &query, &f->error));
+	assert_ok(f, ormd_query_open(other.session, other.participant, &select, NULL, note_finished, &other, &query,
+				     &f->error));
 	assert_ok(f, ormd_query_next(query, 1 << 16, &piece, &f->error));
 	same = piece.rows[0].handles[0];
 	ormd_query_close(query);
