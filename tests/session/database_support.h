@@ -15,14 +15,17 @@
 #include "support/tempdir.h"
 
 /*
- * User(id, name 50, email 20 unique nullable) 1-n Post(id, title, user_id cascade, reviewer_id nullable User):
- * user.posts, post.author, post.reviewer Node(id, name, parent_id nullable Node): node.children, node.parent. Leaf(id,
- * parent_id Leaf, cascade) Left(id, right_id nullable Right) <-> Right(id, left_id Left). Hard(id, other_id Hard): not
- * nullable Account(id, owner 8 unique, balance, version, note default 'none', opened default now) Line(order_no, no,
- * text): composite key. Part(id, line_no nullable, order_no -> Line): line.parts, part.line Letter(id, email ->
- * User.email): letter.receiver. Kind(id, and a unique column of each type but bool). Flag(id, flag unique bool)
- * Team(id, name) 1-n Member(id, name, team_id nullable, set null): team.members
- * Badge(code key text 4, holder unique nullable, version) <- Stamp(id, badge nullable)
+ * - User(id, name 50, email 20 unique nullable) 1-n Post(id, title, user_id cascade, reviewer_id nullable User):
+ *   user.posts, post.author, post.reviewer
+ * - Node(id, name, parent_id nullable Node): node.children, node.parent
+ * - Leaf(id, parent_id nullable Leaf, cascade)
+ * - Left(id, right_id nullable Right) <-> Right(id, left_id Left); Hard(id, other_id Hard): not nullable
+ * - Account(id, owner 8 unique, balance >= 0, version, note default 'none', opened default now)
+ * - Line(order_no, no, text): composite key; Part(id, line_no nullable, order_no): line.parts, part.line
+ * - Letter(id, email -> User.email): letter.receiver
+ * - Kind(id, and a unique column of each type but bool); Flag(id, flag unique bool)
+ * - Team(id, name) 1-n Member(id, name, team_id nullable, set null): team.members, member.team
+ * - Badge(code key text 4, holder unique nullable, version) 1-n Stamp(id, badge nullable)
  */
 typedef struct fixture {
 	char url[SUPPORT_PATH_SIZE + 16];
@@ -55,8 +58,8 @@ const orm_relationship *relationship_of(const fixture *f, const char *model, con
 uint16_t column_of(const orm_mapper *mapper, const char *name);
 
 /*
- * Drafts of one object. `columns`: "name email"; then a value for each: long long for integers, dates, times and
- * booleans, double, const char * for text and bytes (NULL: NULL); NO_VALUE is NULL for integers. They must succeed, but
+ * Drafts of one object. `columns`: "name email"; then a value for each: long long for integers, dates and times,
+ * int for booleans, double, const char * for text and bytes (NULL: NULL); NO_VALUE is NULL for integers. They must succeed, but
  * for the try_ ones.
  */
 #define NO_VALUE INT64_MIN
