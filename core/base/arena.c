@@ -273,6 +273,13 @@ void orm_pool_fini(orm_pool *pool)
 	*pool = (orm_pool){0};
 }
 
+void orm_pool_reset(orm_pool *pool)
+{
+	orm_arena_reset(&pool->arena);
+	memset(pool->free, 0, sizeof pool->free);
+	pool->used = 0;
+}
+
 void *orm_pool_alloc(orm_pool *pool, size_t size)
 {
 	size_t class_size;
@@ -286,6 +293,7 @@ void *orm_pool_alloc(orm_pool *pool, size_t size)
 	if (piece) {
 		ASAN_UNPOISON_MEMORY_REGION(piece, class_size);
 		memcpy(&pool->free[class], piece, sizeof(void *)); /* a free piece holds the next one's address */
+		__builtin_prefetch(pool->free[class], 1);          /* which is read when that one is taken */
 	} else {
 		piece = orm_arena_alloc(&pool->arena, class_size);
 		if (!piece)

@@ -61,6 +61,7 @@ typedef struct orm_pool {
 
 void  orm_pool_init(orm_pool *pool);
 void  orm_pool_fini(orm_pool *pool);
+void  orm_pool_reset(orm_pool *pool); /* forgets all pieces, keeps the largest block */
 void *orm_pool_alloc(orm_pool *pool, size_t size);
 void  orm_pool_free(orm_pool *pool, void *piece, size_t size); /* size as it was asked for; NULL allowed */
 

@@ -42,6 +42,7 @@ ormd_session *ormd_session_new(const orm_registry *registry, ormd_database *data
 	session->next_participant = 1;
 	orm_arena_init(&session->arena, 0);
 	orm_pool_init(&session->pool);
+	orm_pool_init(&session->changes);
 	ormd_objects_init(&session->objects);
 	ormd_handles_init(&session->handles);
 	session->name = options->name ? strdup(options->name) : NULL;
@@ -66,6 +67,7 @@ void ormd_session_free(ormd_session *session)
 	ormd_handles_fini(&session->handles);
 	ormd_objects_fini(&session->objects);
 	orm_pool_fini(&session->pool);
+	orm_pool_fini(&session->changes);
 	orm_arena_fini(&session->arena);
 	free(session->name);
 	free(session);

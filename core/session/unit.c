@@ -87,7 +87,7 @@ static size_t marks_size(const ormd_session *session, const ormd_object *object)
 
 ormd_change *ormd_change_new(ormd_session *session, ormd_object *object)
 {
-	ormd_change *change = orm_pool_alloc(&session->pool, sizeof *change);
+	ormd_change *change = orm_pool_alloc(&session->changes, sizeof *change);
 
 	if (change)
 		*change = (ormd_change){.object = object};
@@ -98,8 +98,8 @@ void ormd_change_free(ormd_session *session, ormd_change *change)
 {
 	if (!change)
 		return;
-	orm_pool_free(&session->pool, change->marks, marks_size(session, change->object));
-	orm_pool_free(&session->pool, change, sizeof *change);
+	orm_pool_free(&session->changes, change->marks, marks_size(session, change->object));
+	orm_pool_free(&session->changes, change, sizeof *change);
 }
 
 static ormd_change_list *list_of(ormd_session *session, const ormd_change *change)
@@ -140,7 +140,7 @@ bool ormd_change_need_marks(ormd_session *session, ormd_change *change)
 
 	if (change->marks)
 		return true;
-	change->marks = orm_pool_alloc(&session->pool, n_columns * sizeof *change->marks);
+	change->marks = orm_pool_alloc(&session->changes, n_columns * sizeof *change->marks);
 	if (!change->marks)
 		return false;
 	for (uint16_t i = 0; i < n_columns; i++)
@@ -284,11 +284,13 @@ void ormd_unit_forget_settled(ormd_session *session)
 		ormd_change_free(session, change);
 		object->change = NULL;
 	}
+	if (session->changes.used == 0)
+		orm_pool_reset(&session->changes);
 }
 
 size_t ormd_unit_memory(const ormd_session *session)
 {
-	size_t size = session->pool.used + ormd_objects_size(&session->objects) + ormd_handles_size(&session->handles);
+	size_t size = session->pool.used + session->changes.used + ormd_objects_size(&session->objects) + ormd_handles_size(&session->handles);
 
 	for (uint16_t i = 0; i < session->registry->n_mappers; i++)
 		size += ormd_keys_size(&session->mappers[i].keys);

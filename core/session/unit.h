@@ -92,8 +92,9 @@ struct ormd_session {
 	ormd_on_death on_death;
 	size_t max_memory;
 
-	orm_arena arena; /* layouts; for the session's life */
-	orm_pool pool;   /* records and changes */
+	orm_arena arena;  /* layouts; for the session's life */
+	orm_pool pool;    /* records */
+	orm_pool changes; /* and their marks: apart, so that those made one after the other lie one after the other */
 	ormd_objects objects;
 	ormd_handles handles;
 	ormd_mapper_unit *mappers; /* by number */

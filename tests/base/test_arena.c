@@ -296,6 +296,31 @@ static void pool_gives_freed_pieces_again(void **state)
 	orm_pool_fini(&pool);
 }
 
+static void pool_reset_starts_anew(void **state)
+{
+	orm_pool pool;
+
+	(void)state;
+	orm_pool_init(&pool);
+
+	char *a = orm_pool_alloc(&pool, 40);
+	char *b = orm_pool_alloc(&pool, 40);
+
+	assert_non_null(a);
+	assert_non_null(b);
+	orm_pool_free(&pool, b, 40);
+	orm_pool_free(&pool, a, 40);
+	orm_pool_reset(&pool);
+	assert_int_equal(pool.used, 0);
+	a = orm_pool_alloc(&pool, 40);
+	b = orm_pool_alloc(&pool, 40);
+	assert_true(a < b); /* in the order of the block again, not of the frees */
+	orm_pool_free(&pool, a, 40);
+	orm_pool_reset(&pool); /* whatever is still out */
+	assert_ptr_equal(orm_pool_alloc(&pool, 40), a);
+	orm_pool_fini(&pool);
+}
+
 static void pool_classes_have_exact_edges(void **state)
 {
 	/* size asked for, size of its class */
@@ -409,6 +434,7 @@ int main(void)
 		cmocka_unit_test(arena_prints_short_and_long),
 		cmocka_unit_test(arena_fini_takes_anything),
 		cmocka_unit_test(pool_gives_freed_pieces_again),
+		cmocka_unit_test(pool_reset_starts_anew),
 		cmocka_unit_test(pool_classes_have_exact_edges),
 		cmocka_unit_test(pool_pieces_never_overlap),
 #ifdef WATCHED_BY_ASAN

@@ -125,6 +125,11 @@ static void handles_are_the_participants_own_and_never_used_twice(void **state)
 	assert_true(ormd_session_revision(lib.session) == revision);
 }
 
+static size_t used_of_pools(void)
+{
+	return lib.session->pool.used + lib.session->changes.used;
+}
+
 static void a_draft_is_applied_whole_or_not_at_all(void **state)
 {
 	(void)state;
@@ -134,7 +139,7 @@ static void a_draft_is_applied_whole_or_not_at_all(void **state)
 		install_row(&lib, lib.tag, false, CELLS(TEXT(TAG_CODE, "t"), TEXT(TAG_LABEL, "label")))->handle;
 	const uint64_t fresh = library_handle(&lib, lib.ann);
 	const uint64_t revision = ormd_session_revision(lib.session);
-	const size_t used = lib.session->pool.used;
+	const size_t used = used_of_pools();
 	rows_draft draft;
 
 	draft_init(&draft, &lib);
@@ -155,7 +160,7 @@ static void a_draft_is_applied_whole_or_not_at_all(void **state)
 	assert_int_equal(object_state(&lib, doomed), ORMD_STATE_NEW);
 	assert_int_equal(object_state(&lib, fresh), ORMD_STATE_NONE);
 	assert_null(ormd_unit_by_handle(lib.session, loaded)->change);
-	assert_int_equal(lib.session->pool.used, used); /* nothing is left behind */
+	assert_int_equal(used_of_pools(), used); /* nothing is left behind */
 	check_consistency(&lib);
 }
 
@@ -637,7 +642,13 @@ static void a_session_has_its_memory_limit(void **state)
 	library_fini(&small);
 }
 
-/* Let every allocation of the session's pool fail once: what was there stays, and the draft can be published again. */
+static void use_up(orm_pool *pool)
+{
+	while (orm_arena_alloc(&pool->arena, 16) && pool->arena.size < ((size_t)1 << 20))
+		pool->arena.budget = pool->arena.size;
+}
+
+/* Let every allocation of the session's pools fail once: what was there stays, and the draft can be published again. */
 static void a_draft_that_finds_no_memory_never_was(void **state)
 {
 	(void)state;
@@ -654,8 +665,7 @@ static void a_draft_that_finds_no_memory_never_was(void **state)
 	const uint64_t pending = add_row(&lib, lib.bob, lib.tag, CELLS(TEXT(TAG_CODE, "p")));
 	const uint64_t revision = ormd_session_revision(lib.session);
 	const uint64_t fresh = library_handle(&lib, lib.ann), paragraph = library_handle(&lib, lib.ann);
-	orm_pool *pool = &lib.session->pool;
-	const size_t used = pool->used;
+	const size_t used = used_of_pools();
 	rows_draft draft;
 	size_t failures = 0;
 	orm_status status;
@@ -670,15 +680,15 @@ static void a_draft_that_finds_no_memory_never_was(void **state)
 		     CELLS(TEXT(TAG_LABEL, "longer than before"), TEXT(TAG_CODE, "r")));
 	draft_delete(&draft, lib.book, book, revision);
 
-	while (orm_arena_alloc(&pool->arena, 16) && pool->arena.size < ((size_t)1 << 20))
-		pool->arena.budget = pool->arena.size; /* use up what is left */
+	use_up(&lib.session->pool);
+	use_up(&lib.session->changes);
 	for (;;) {
 		status = draft_publish(&draft, lib.ann);
 		if (status == ORM_OK)
 			break;
 		assert_int_equal(status, ORM_ENOMEM);
 		assert_true(failures++ < 1000);
-		assert_int_equal(pool->used, used);
+		assert_int_equal(used_of_pools(), used);
 		assert_true(ormd_session_revision(lib.session) == revision);
 		assert_string_equal(cell_of(&lib, author, AUTHOR_EMAIL), "NULL");
 		assert_string_equal(cell_of(&lib, pending, TAG_CODE), "'p'");
@@ -686,7 +696,8 @@ static void a_draft_that_finds_no_memory_never_was(void **state)
 		assert_int_equal(object_state(&lib, chapter), ORMD_STATE_PERSISTENT);
 		assert_int_equal(object_state(&lib, fresh), ORMD_STATE_NONE);
 		check_consistency(&lib);
-		pool->arena.budget += 48;
+		lib.session->pool.arena.budget += 48;
+		lib.session->changes.arena.budget += 48;
 	}
 	assert_true(failures > 8);
 	assert_string_equal(cell_of(&lib, fresh, BOOK_AUTHOR), "1");
