@@ -354,7 +354,7 @@ static bool compile(step_writer *writer)
 
 static bool make_room(step_writer *writer)
 {
-	orm_arena *arena = &writer->flush->scratch;
+	orm_arena *arena = &writer->flush->step;
 
 	writer->max_rows = MAX_CELLS / (writer->n_parameters + writer->n_returning + 1);
 	if (writer->max_rows > MAX_ROWS)
@@ -401,7 +401,7 @@ static orm_status write_rows(step_writer *writer, size_t first, size_t n_rows, o
 			    .n_returning = writer->n_returning,
 			    .returning = writer->returning_types,
 			    .returned = writer->returned,
-			    .arena = &writer->flush->scratch};
+			    .arena = &writer->flush->step};
 	orm_status status;
 
 	for (size_t i = 0; i < n_rows; i++) {
@@ -434,6 +434,7 @@ static orm_status write_step(ormd_flush *flush, ormd_connection *connection, con
 			      .layout = &flush->session->mappers[step->mapper->number].layout};
 	orm_status status = ORM_OK;
 
+	orm_arena_reset(&flush->step);
 	orm_buffer_init(&writer.sql);
 	if (!find_returning(&writer) || !compile(&writer) || !make_room(&writer))
 		status = orm_fail(error, ORM_ENOMEM, "out of memory");
@@ -454,6 +455,7 @@ orm_status ormd_flush_init(ormd_flush *flush, ormd_session *session, bool keep, 
 	*flush = (ormd_flush){.session = session, .keep = keep};
 	orm_arena_init(&flush->arena, 0);
 	orm_arena_init(&flush->scratch, 0);
+	orm_arena_init(&flush->step, 0);
 	return ormd_plan_make(session, &flush->arena, &flush->plan, error);
 }
 
@@ -472,6 +474,7 @@ void ormd_flush_fini(ormd_flush *flush)
 	if (!flush || !flush->session)
 		return;
 	forget_run(flush);
+	orm_arena_fini(&flush->step);
 	orm_arena_fini(&flush->scratch);
 	orm_arena_fini(&flush->arena);
 	flush->session = NULL;

@@ -17,6 +17,7 @@ typedef struct ormd_flush {
 	ormd_plan plan;
 	orm_arena arena;             /* the plan's */
 	orm_arena scratch;           /* one run's */
+	orm_arena step;              /* one step's */
 	bool keep;                   /* make the records that ormd_flush_apply needs; a rehearsal does not */
 	ormd_made_record *made;      /* of the latest run */
 	ormd_temporary *temporaries; /* keys that rows have for the moment */

@@ -81,7 +81,7 @@ struct ormd_query {
 	size_t n_parameters;
 	ormd_load *loads;
 	size_t n_loads;
-	uint64_t *parents; /* handles: without a statement, all objects to load for; with one, those of the latest rows */
+	uint64_t *parents; /* handles of all objects to load for; with a statement, of its latest rows */
 	size_t n_parents, max_parents;
 
 	/* how far it is read */

@@ -58,9 +58,9 @@ const orm_relationship *relationship_of(const fixture *f, const char *model, con
 uint16_t column_of(const orm_mapper *mapper, const char *name);
 
 /*
- * Drafts of one object. `columns`: "name email"; then a value for each: long long for integers, dates and times,
- * int for booleans, double, const char * for text and bytes (NULL: NULL); NO_VALUE is NULL for integers. They must succeed, but
- * for the try_ ones.
+ * Drafts of one object. `columns`: "name email"; then a value for each: long long for integers, dates and times
+ * (NO_VALUE: NULL), int for booleans, double, const char * for text and bytes (NULL: NULL). They must succeed, but for
+ * the try_ ones.
  */
 #define NO_VALUE INT64_MIN
 uint64_t add(fixture *f, const char *model, const char *columns, ...);
