@@ -101,13 +101,13 @@ static unsigned call_all(uint32_t caller, uint32_t n)
 
 static void every_request_has_its_effect_once(void **state)
 {
-	uint32_t n = (full_size() ? 1000000 : 5000) / CALLERS;
+	uint32_t n = (full_size() ? 1000000U : 5000U) / CALLERS;
 	pid_t    children[CALLERS];
 	(void)state;
 	for (uint32_t caller = 0; caller < CALLERS; caller++) {
 		children[caller] = fork();
 		if (children[caller] == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0)
-			_exit(call_all(caller, n) ? 1 : 0);
+			_exit(call_all(caller, n) > 0);
 	}
 	for (uint32_t caller = 0; caller < CALLERS; caller++) {
 		int result;
