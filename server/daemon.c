@@ -142,6 +142,7 @@ ormd_daemon *ormd_daemon_start(const ormd_config *config, orm_error *error)
 		.n_readers = config->n_readers,
 		.wait_ms = config->wait_ms,
 		.create = config->create,
+		.own_thread = true, /* the network's thread submits */
 		.lock_fd = config->lock_fd > 0 ? config->lock_fd : 0,
 		.log = log_message,
 	};

@@ -265,17 +265,7 @@ void ormd_handle_get(rpc_call *call, const ProtobufCMessage *message, void *daem
 bool ormd_try_get(rpc_call *call, const ProtobufCMessage *message, void *daemon)
 {
 	const Ormd__V1__GetRequest *request = (const Ormd__V1__GetRequest *)message;
-	if (!request->at || request->draft)
-		return false;
-	ormd_session_call *this = ormd_session_call_new(call, request->at, message, work_get);
-	ormd_host         *host = this ? ormd_host_find(daemon, request->at->session) : NULL;
-	if (!host)
-		return false;
-	bool answered = false;
-	this->answered = &answered;
-	if (!ormd_host_try(host, &this->task))
-		ormd_host_unref(host);
-	return answered;
+	return !request->draft && ormd_session_call_try(daemon, call, request->at, message, work_get);
 }
 
 /* ---- Refresh ---- */

@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What a thread that others wait for takes on: objects of the unit, and revisions that the caller has not seen. */
+enum { SMALL_UNIT = 256, SMALL_NEWS = 16 };
+
 /* ---- what all calls of a session have in common: session_call.h ---- */
 
 static ormd_turn run_session_call(ormd_host *host, ormd_task *task)
@@ -20,6 +23,8 @@ static ormd_turn run_session_call(ormd_host *host, ormd_task *task)
 	this->host = host;
 	this->member = ormd_host_member(host, this->at->participant, this->at->fence, rpc_call_peer(this->call), &error);
 	if (!this->member) {
+		if (this->answered)
+			*this->answered = true;
 		ormd_fail_call(this->call, &error, NULL);
 		return ORMD_TURN_OVER;
 	}
@@ -60,6 +65,35 @@ void ormd_session_call_begin(ormd_daemon *daemon, rpc_call *call, const Ormd__V1
 	ormd_host_submit(host, &this->task);
 }
 
+bool ormd_session_call_try(ormd_daemon *daemon, rpc_call *call, const Ormd__V1__At *at, const ProtobufCMessage *request,
+                           ormd_session_work *work)
+{
+	ormd_session_call *this = ormd_session_call_new(call, at, request, work);
+	ormd_host         *host = this ? ormd_host_find(daemon, at->session) : NULL;
+	if (!host)
+		return false;
+	bool answered = false;
+	this->answered = &answered;
+	if (!ormd_host_try(host, &this->task))
+		ormd_host_unref(host);
+	return answered;
+}
+
+bool ormd_session_call_is_small(const ormd_session_call *this, const Ormd__V1__Draft *message)
+{
+	const ormd_session *session = this->host->session;
+	if (ormd_session_n_pending(session) > SMALL_UNIT || ormd_session_revision(session) > this->at->seen + SMALL_NEWS)
+		return false;
+	for (size_t i = 0; message && i < message->n_adds; i++) {
+		const Ormd__V1__Objects *objects = message->adds[i]->objects;
+		const Ormd__V1__Batch   *values = objects ? objects->values : NULL;
+		const orm_mapper        *mapper = values ? ormd_decode_mapper(ormd_session_registry(session), values->model, NULL) : NULL;
+		if (mapper && mapper->generated_key && !ormd_database_has_keys(this->host->daemon->database, mapper))
+			return false;
+	}
+	return true;
+}
+
 orm_status ormd_session_call_sync(ormd_host *host, uint32_t participant, uint64_t seen, orm_arena *arena, Ormd__V1__Sync **message,
                                   orm_error *error)
 {
@@ -87,7 +121,7 @@ orm_status ormd_session_call_publish(ormd_session_call *this, const Ormd__V1__Dr
 {
 	ormd_session *session = this->host->session;
 	ormd_member  *member = this->member;
-	ormd_draft    draft;
+	ormd_draft    draft = {0};
 	orm_status    status = ormd_decode_draft(ormd_session_registry(session), message, rpc_call_arena(this->call), &draft, error);
 	bool          empty = !draft.n_adds && !draft.n_updates && !draft.n_deletes;
 	if (status < 0)
@@ -239,6 +273,11 @@ static ormd_turn work_publish(ormd_session_call *this)
 	orm_arena                      *arena = rpc_call_arena(this->call);
 	ormd_published                  published = {0};
 	orm_error                       error = {0};
+	if (this->answered) {
+		if (!ormd_session_call_is_small(this, request->draft))
+			return ORMD_TURN_OVER;
+		*this->answered = true;
+	}
 	if (ormd_session_call_publish(this, request->draft, request->more, &published, &error) < 0 ||
 	    ormd_session_call_sync(this->host, this->member->number, this->at->seen, arena, &reply.sync, &error) < 0) {
 		ormd_session_call_fail(this, &error, &published, false);
@@ -255,13 +294,18 @@ static void publish(rpc_call *call, const ProtobufCMessage *message, void *conte
 	ormd_session_call_begin(context, call, ((const Ormd__V1__PublishRequest *)message)->at, message, work_publish);
 }
 
+static bool try_publish(rpc_call *call, const ProtobufCMessage *message, void *context)
+{
+	return ormd_session_call_try(context, call, ((const Ormd__V1__PublishRequest *)message)->at, message, work_publish);
+}
+
 /* ---- Commit ---- */
 
 typedef struct commit_call {
 	ormd_session_call  *session;
 	ormd_published      published;
 	ormd_commit_request request;
-	pthread_t           submitter;
+	bool                small;
 	orm_status          status;
 	orm_error           error;
 } commit_call;
@@ -289,14 +333,16 @@ static void reply_commit(void *context)
 	ormd_host_release(host);
 }
 
-/* On whichever thread led the group: it goes on to the next group, and a worker of its own answers, unless it is this call's own. */
+/*
+ * On the thread that led the group. To answer takes less than to wake a worker, and the next group forms meanwhile; but not a large answer.
+ */
 static void committed(orm_status status, const orm_error *error, void *context)
 {
 	commit_call *this = context;
 	this->status = status;
 	if (error)
 		this->error = *error;
-	if (pthread_equal(pthread_self(), this->submitter) || !rpc_server_post(this->session->host->daemon->rpc, reply_commit, this))
+	if (this->small || !rpc_server_post(this->session->host->daemon->rpc, reply_commit, this))
 		reply_commit(this);
 }
 
@@ -321,7 +367,12 @@ static ormd_turn work_commit(ormd_session_call *this)
 	orm_error                      error = {0};
 	ormd_published                 published = {0};
 	bool                           draft_published = false;
-	commit_call                   *commit = orm_arena_calloc(arena, 1, sizeof *commit);
+	if (this->answered) {
+		if (!ormd_session_call_is_small(this, request->draft))
+			return ORMD_TURN_OVER;
+		*this->answered = true;
+	}
+	commit_call *commit = orm_arena_calloc(arena, 1, sizeof *commit);
 	if (!commit) {
 		orm_fail(&error, ORM_ENOMEM, "the server is out of memory");
 		goto failed;
@@ -335,8 +386,8 @@ static ormd_turn work_commit(ormd_session_call *this)
 		goto failed;
 	draft_published = true;
 	commit->session = this;
+	commit->small = ormd_session_call_is_small(this, NULL);
 	commit->published = published;
-	commit->submitter = pthread_self();
 	commit->request = (ormd_commit_request){
 		.participant = this->member->number,
 		.seen = this->at->seen,
@@ -357,6 +408,11 @@ failed:
 static void commit(rpc_call *call, const ProtobufCMessage *message, void *context)
 {
 	ormd_session_call_begin(context, call, ((const Ormd__V1__CommitRequest *)message)->at, message, work_commit);
+}
+
+static bool try_commit(rpc_call *call, const ProtobufCMessage *message, void *context)
+{
+	return ormd_session_call_try(context, call, ((const Ormd__V1__CommitRequest *)message)->at, message, work_commit);
 }
 
 /* ---- Rollback ---- */
@@ -420,8 +476,8 @@ void ormd_service_session_add(ormd_daemon *daemon)
 {
 	static const rpc_method methods[] = {
 		{.name = "Open", .handle = open_session},
-		{.name = "Publish", .handle = publish},
-		{.name = "Commit", .handle = commit},
+		{.name = "Publish", .handle = publish, .try_inline = try_publish},
+		{.name = "Commit", .handle = commit, .try_inline = try_commit},
 		{.name = "Rollback", .handle = rollback},
 		{.name = "Query", .handle = ormd_handle_query, .streaming = true},
 		{.name = "Get", .handle = ormd_handle_get, .try_inline = ormd_try_get},

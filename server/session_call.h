@@ -21,7 +21,7 @@ struct ormd_session_call {
 	ormd_session_work      *work;
 	ormd_host              *host;    /* while it has the turn */
 	ormd_member            *member;
-	bool                   *answered; /* of an inline try: see ormd_try_get */
+	bool                   *answered; /* only on the network's thread: see ormd_session_call_try */
 };
 
 /* Without submitting it; NULL when there is no `at` or no memory. */
@@ -29,6 +29,15 @@ ormd_session_call *ormd_session_call_new(rpc_call *call, const Ormd__V1__At *at,
 /* Find the host and submit; fails the call if there is none. */
 void ormd_session_call_begin(ormd_daemon *daemon, rpc_call *call, const Ormd__V1__At *at, const ProtobufCMessage *request,
                              ormd_session_work *work);
+
+/*
+ * The same on the network's thread, if the host is idle. `work` must not wait: when `answered` is set it either sets *answered before it
+ * ends the call or holds the turn, or does nothing. False: nothing was done, a worker is to do it.
+ */
+bool ormd_session_call_try(ormd_daemon *daemon, rpc_call *call, const Ormd__V1__At *at, const ProtobufCMessage *request,
+                           ormd_session_work *work);
+/* Can a call with this draft be worked on by a thread that others wait for? Only if the unit is small and nothing is asked of the database. */
+bool ormd_session_call_is_small(const ormd_session_call *this, const Ormd__V1__Draft *message);
 
 /* Publish the draft that came with a call (may be NULL or empty), or, with `more`, the part of one. */
 orm_status ormd_session_call_publish(ormd_session_call *this, const Ormd__V1__Draft *message, bool more, ormd_published *published,

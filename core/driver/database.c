@@ -142,6 +142,7 @@ static ormd_database *allocate(const ormd_driver *driver, const ormd_database_op
 	database->wait_ms = options->wait_ms > 0 ? options->wait_ms : DEFAULT_WAIT_MS;
 	database->max_group_us = MAX_GROUP_US;
 	database->create = options->create;
+	database->own_thread = options->own_thread;
 	database->log = options->log;
 	database->log_context = options->log_context;
 	database->lock_fd = -1;

@@ -7,7 +7,8 @@
  *
  * The first thread that comes leads: it runs its unit and those that queue up meanwhile, commits, and calls each unit's `done`. While its
  * fsync runs, the next group forms. So that nobody leads for ever, a leader hands over after some groups: to a
- * thread that waits in ormd_database_run, else to a thread of the database's own that exists only once it was needed.
+ * thread that waits in ormd_database_run, else to a thread of the database's own that exists only once it was needed. With `own_thread`
+ * that one leads from the first, and submitting only queues.
  *
  * No lock is held while SQL, `run` or `done` runs. `run` and `done` may submit further jobs, but not wait for them, nor for anything that
  * another unit's `done` brings about.
@@ -24,6 +25,7 @@ typedef struct ormd_database_options {
 	uint32_t    n_readers;        /* 0: 8 */
 	int64_t     wait_ms;          /* how long to wait for a reader, or for a turn to write; 0: 30'000 */
 	bool        create;
+	bool        own_thread;       /* units run on a thread of the database's own, never within ormd_database_submit, which then never blocks */
 	int         lock_fd;          /* SQLite: the lock, taken before exec by who started this server; 0: none. Ours from the call on */
 	void      (*log)(int level, const char *message, void *context); /* syslog levels; may be NULL */
 	void       *log_context;
@@ -71,7 +73,7 @@ typedef struct ormd_job {
 	orm_error    error;         /* the database's */
 } ormd_job;
 
-/* Queue a job (caller's storage until `done`). May run it, and others, before it returns; may return before it ran. */
+/* Queue a job (caller's storage until `done`). May run it, and others, before it returns (not with own_thread); may return before it ran. */
 void ormd_database_submit(ormd_database *database, ormd_job *job);
 
 /* The same, waiting: for callers that have nothing else to do. Returns what `done` (may be NULL here) was told. Not from `run` or `done`. */
@@ -93,6 +95,8 @@ void ormd_database_stats_get(const ormd_database *database, ormd_database_stats 
  * from `run`. ORM_EDATABASE when the table does not exist; ORM_ELIMIT when the key's type has no more numbers.
  */
 orm_status ormd_database_reserve_keys(ormd_database *database, const orm_mapper *mapper, uint32_t count, int64_t *first, orm_error *error);
+/* Would ormd_database_reserve_keys just count now, without asking? For threads that should not wait. What others write may change it at any time. */
+bool       ormd_database_has_keys(ormd_database *database, const orm_mapper *mapper);
 void       ormd_database_note_key(ormd_database *database, const orm_mapper *mapper, int64_t key);
 /* The table was dropped: its successor's keys start at 1 again. */
 void       ormd_database_restart_keys(ormd_database *database, const orm_mapper *mapper);

@@ -29,6 +29,7 @@ struct ormd_database {
 	int64_t wait_ms;
 	int64_t max_group_us; /* a job that ran must not wait longer for its commit, because of others that come */
 	bool create;
+	bool own_thread;
 	bool is_private; /* one connection for everything */
 	int lock_fd;     /* or -1 */
 	void (*log)(int level, const char *message, void *context);

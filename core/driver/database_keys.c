@@ -153,6 +153,17 @@ orm_status ormd_database_reserve_keys(ormd_database *database, const orm_mapper 
 	return status;
 }
 
+bool ormd_database_has_keys(ormd_database *database, const orm_mapper *mapper)
+{
+	pthread_mutex_lock(&database->lock);
+
+	const key_counter *counter = find_counter(database, mapper->table);
+	const bool has = counter && counter->generation == database->keys_generation + 1;
+
+	pthread_mutex_unlock(&database->lock);
+	return has;
+}
+
 void ormd_database_note_key(ormd_database *database, const orm_mapper *mapper, int64_t key)
 {
 	pthread_mutex_lock(&database->lock);

@@ -221,8 +221,11 @@ void ormd_database_submit(ormd_database *database, ormd_job *job)
 {
 	pthread_mutex_lock(&database->lock);
 	enqueue(database, job);
-	if (!database->leading)
-		lead(database);
+	if (!database->leading) {
+		database->leading = true;
+		if (!database->own_thread || !wake_thread(database))
+			lead(database);
+	}
 	pthread_mutex_unlock(&database->lock);
 }
 

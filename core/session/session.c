@@ -83,6 +83,11 @@ const char *ormd_session_name(const ormd_session *session)
 	return session->name;
 }
 
+size_t ormd_session_n_pending(const ormd_session *session)
+{
+	return session->pending.len;
+}
+
 uint64_t ormd_session_revision(const ormd_session *session)
 {
 	return session->revision;

@@ -36,6 +36,7 @@ void          ormd_session_free(ormd_session *session); /* drops what is pending
 const orm_registry *ormd_session_registry(const ormd_session *session);
 const char         *ormd_session_name(const ormd_session *session); /* NULL: private */
 uint64_t            ormd_session_revision(const ormd_session *session);
+size_t              ormd_session_n_pending(const ormd_session *session); /* objects that a commit would write now */
 
 /* ---- participants ----------------------------------------------------------------------------------------- */
 
