@@ -49,8 +49,9 @@ orm_status call_prepare(orm_call *call)
 		return ORM_OK;
 	call->prepared = true;
 	fill_at(call);
+	/* What was assigned since the last call shows on the other side of its relationship, also when nothing of it travels. */
 	if (!call->draft)
-		return ORM_OK;
+		return orm_mirror_settle(session->mirror, &error) == ORM_OK ? ORM_OK : session_fail(session, &error);
 	if (orm_draft_build(session->mirror, &session->limits, &session->request, &call->sent, &error) != ORM_OK)
 		return session_fail(session, &error);
 	for (size_t i = 0; i + 1 < call->sent.n_parts; i++) {
