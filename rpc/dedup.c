@@ -223,7 +223,7 @@ static void forget_reply(rpc_lanes *lanes, rpc_entry *entry)
 static void keep_reply(rpc_lanes *lanes, rpc_lane *lane, rpc_entry *entry, const uint8_t *reply, size_t size)
 {
 	forget_reply(lanes, entry);
-	if (size > lanes->max_reply || size > lanes->max_cached)
+	if (!reply || size > lanes->max_reply || size > lanes->max_cached)
 		return;
 	while (lanes->cached + size > lanes->max_cached) {
 		rpc_entry *oldest = NULL;
@@ -244,7 +244,8 @@ static void keep_reply(rpc_lanes *lanes, rpc_lane *lane, rpc_entry *entry, const
 		entry->reply = grown;
 		entry->capacity = capacity;
 	}
-	memcpy(entry->reply, reply, size);
+	if (size)
+		memcpy(entry->reply, reply, size);
 	entry->size = size;
 	entry->kept = true;
 	lanes->cached += size;

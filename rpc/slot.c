@@ -113,13 +113,14 @@ nng_msg *rpc_reply_message(rpc_server *server, const rpc_frame *asked, rpc_code 
 {
 	size_t head_size = rpc_head_size(metadata, n_metadata, status);
 	size_t payload_size = payload ? protobuf_c_message_get_packed_size(payload) : 0;
-	char   text[160];
+	char       text[160];
+	rpc_status too_large = {.code = RPC_RESOURCE_EXHAUSTED, .message = text};
 	if (payload_size > server->limits.max_message || head_size > server->limits.max_message ||
 	    RPC_FRAME_HEADER_SIZE + head_size + payload_size > server->limits.max_message) {
 		snprintf(text, sizeof text, "the reply is too large: %zu bytes, the limit is %zu; ask for less at once",
 		         head_size + payload_size, server->limits.max_message);
 		*code = RPC_RESOURCE_EXHAUSTED;
-		status = &(rpc_status){.code = *code, .message = text};
+		status = &too_large;
 		metadata = NULL;
 		n_metadata = 0;
 		payload = NULL;
