@@ -289,7 +289,7 @@ static orm_status decode_value(const Ormd__V1__Value *message, const orm_mapper 
 		break;
 	case ORM_TEXT:
 		fits = message->has_text && message->text.len < UINT32_MAX;
-		if (fits && !(value->text = orm_arena_strndup(arena, (const char *)message->text.data, message->text.len)))
+		if (fits && !(value->text = orm_arena_strndup(arena, message->text.data ? (const char *)message->text.data : "", message->text.len)))
 			return orm_fail(error, ORM_ENOMEM, "out of memory for a filter");
 		value->size = (uint32_t)message->text.len;
 		break;
