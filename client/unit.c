@@ -107,8 +107,9 @@ static Ormd__V1__CommitOutcome ask_outcome(orm_session *session, int64_t deadlin
 }
 
 /*
- * The commit may have been done. Its id is in the database if it was: whoever serves the database now settles it. The
- * session itself is over either way: it lived in a server that is gone, or does not answer.
+ * The commit may have been done: no answer came, or the database failed the server in the middle of it (ORM_EUNKNOWN).
+ * Its id is in the database if it was: whoever serves the database now settles it. A session whose server is gone, or
+ * does not answer, is over either way.
  */
 static orm_status settle(orm_call *call)
 {
@@ -116,7 +117,9 @@ static orm_status settle(orm_call *call)
 	Ormd__V1__CommitStatusReply *reply;
 	orm_error error;
 	orm_status status = ORM_OK;
+	const orm_error said = session->error; /* by a server that lives and does not know either */
 
+	orm_error_clear(&session->error);
 	switch (ask_outcome(session, call->deadline_us, &session->request, &reply, &error)) {
 	case ORMD__V1__COMMIT_OUTCOME__OUTCOME_COMMITTED:
 		if (reply->result)
@@ -126,6 +129,8 @@ static orm_status settle(orm_call *call)
 		session->over = true;
 		return status;
 	case ORMD__V1__COMMIT_OUTCOME__OUTCOME_ABORTED:
+		if (said.code == ORM_EUNKNOWN) /* its unit is as it was */
+			return session_fail_with(session, ORM_EDATABASE, "%.400s; nothing was written", said.message);
 		return session_fail_with(session, ORM_ELOST,
 					 "the server was restarted before the commit, and the session ended with it; "
 					 "nothing was written. Open a new session");
@@ -157,7 +162,7 @@ orm_status orm_commit(orm_session *session)
 	request.commit = ++session->n_commits;
 	status = call_unary(&call, &message);
 	if (status != ORM_OK)
-		return call.unsettled ? settle(&call) : status;
+		return call.unsettled || status == ORM_EUNKNOWN ? settle(&call) : status;
 
 	const Ormd__V1__CommitReply *reply = (const Ormd__V1__CommitReply *)message;
 	const Ormd__V1__CommitResult *result = reply->result;
