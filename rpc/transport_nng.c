@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
@@ -15,6 +16,8 @@
 
 #include "base/clock.h"
 #include "rpc/transport.h"
+
+enum { QUIET_MS = 50 };
 
 typedef struct nng_transport {
 	rpc_transport   base; /* first */
@@ -28,6 +31,7 @@ typedef struct nng_transport {
 static rpc_code send_frame(rpc_transport *base, uint32_t tag, const uint8_t *frame, size_t size, int64_t deadline_us);
 static rpc_code receive_frame(rpc_transport *base, uint8_t **frame, size_t *size, int64_t deadline_us);
 static void     close_transport(rpc_transport *base, bool forked);
+static void    *close_when_quiet(void *arg);
 static int      dial(nng_transport *transport, const char *address, const rpc_tls *tls, size_t max_message);
 static void     pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg);
 static void     aio_received(void *arg);
@@ -142,21 +146,45 @@ static rpc_code receive_frame(rpc_transport *base, uint8_t **frame, size_t *size
 static void close_transport(rpc_transport *base, bool forked)
 {
 	nng_transport *transport = (nng_transport *)base;
-	if (!forked) {
-		if (transport->socket.id)
-			nng_close(transport->socket);
-		if (transport->receiving) {
-			nng_aio_stop(transport->receiving);
-			nng_msg_free(nng_aio_get_msg(transport->receiving));
-		}
-		if (transport->sending)
-			nng_aio_stop(transport->sending);
-		nng_aio_free(transport->receiving);
-		nng_aio_free(transport->sending);
-		pthread_cond_destroy(&transport->wake);
-		pthread_mutex_destroy(&transport->lock);
+	pthread_t      closer;
+	sigset_t       all, before;
+	if (forked) {
+		free(transport);
+		return;
 	}
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	if (pthread_create(&closer, NULL, close_when_quiet, transport) == 0)
+		pthread_detach(closer);
+	else
+		close_when_quiet(transport);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/*
+ * In nng 1.5.2 closing a TLS connection at the moment when data comes in waits for ever: a receive that is being
+ * started again is neither cancelled nor begun (tls_cancel and tls_tcp_recv_start in its tls_common.c). So the close is
+ * done when the last reply has long been dealt with, and where nobody waits for it.
+ */
+static void *close_when_quiet(void *arg)
+{
+	nng_transport  *transport = arg;
+	struct timespec quiet = {.tv_nsec = QUIET_MS * 1000000L};
+	nanosleep(&quiet, NULL);
+	if (transport->socket.id)
+		nng_close(transport->socket);
+	if (transport->receiving) {
+		nng_aio_stop(transport->receiving);
+		nng_msg_free(nng_aio_get_msg(transport->receiving));
+	}
+	if (transport->sending)
+		nng_aio_stop(transport->sending);
+	nng_aio_free(transport->receiving);
+	nng_aio_free(transport->sending);
+	pthread_cond_destroy(&transport->wake);
+	pthread_mutex_destroy(&transport->lock);
 	free(transport);
+	return NULL;
 }
 
 static int dial(nng_transport *transport, const char *address, const rpc_tls *tls, size_t max_message)
