@@ -2,6 +2,7 @@
 #include "sql/compile.h"
 
 #include <assert.h>
+#include <string.h>
 
 /* SQL under way: where it goes, and how many parameters it has. */
 typedef struct compiler {
@@ -12,12 +13,15 @@ typedef struct compiler {
 
 void ormd_sql_identifier(const ormd_dialect *dialect, const char *name, orm_buffer *out)
 {
+	const char *quote;
+
 	orm_buffer_putc(out, dialect->quote);
-	for (const char *c = name; *c; c++) {
-		if (*c == dialect->quote)
-			orm_buffer_putc(out, *c);
-		orm_buffer_putc(out, *c);
+	while ((quote = strchr(name, dialect->quote))) { /* up to it, and it twice */
+		orm_buffer_append(out, name, (size_t)(quote - name) + 1);
+		orm_buffer_putc(out, *quote);
+		name = quote + 1;
 	}
+	orm_buffer_puts(out, name);
 	orm_buffer_putc(out, dialect->quote);
 }
 
