@@ -8,7 +8,6 @@
  * begins with 4 bytes that come back in the reply, the first bit set.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -26,7 +25,7 @@
 #include "base/clock.h"
 #include "rpc/transport.h"
 
-enum { GREETING_SIZE = 8, TAG_SIZE = 4, MAX_PREFIX = 9 + TAG_SIZE, BUFFER_SIZE = 65536, PATIENCE_MS = 1000 };
+enum { GREETING_SIZE = 8, TAG_SIZE = 4, MAX_PREFIX = 9 + TAG_SIZE, BUFFER_SIZE = 65536 };
 
 typedef struct inbox_frame {
 	struct inbox_frame *next;
@@ -55,8 +54,7 @@ static int      connect_ipc(const char *path, int64_t deadline_us);
 static int      connect_tcp(const char *address, int64_t deadline_us, char why[256]);
 static int      connect_within(int fd, const struct sockaddr *address, socklen_t size, int64_t deadline_us);
 static bool     wait_for(int fd, short events, int64_t deadline_us, short *ready);
-static bool     wait_by_receiving(int fd);
-static bool     take_in(sp_transport *transport, bool patient);
+static bool     take_in(sp_transport *transport);
 static bool     feed(sp_transport *transport, const uint8_t *bytes, size_t size);
 static bool     begin_frame(sp_transport *transport);
 static bool     end_frame(sp_transport *transport);
@@ -99,8 +97,7 @@ rpc_transport *rpc_transport_open_sp(const char *address, size_t max_message, in
 		return NULL;
 	}
 	rpc_transport *transport = rpc_transport_adopt_sp(fd, ipc, max_message);
-	if (!transport || !wait_by_receiving(fd) ||
-	    send(fd, greeting, sizeof greeting, MSG_NOSIGNAL) != (ssize_t)sizeof greeting) {
+	if (!transport || send(fd, greeting, sizeof greeting, MSG_NOSIGNAL) != (ssize_t)sizeof greeting) {
 		*code = transport ? RPC_UNAVAILABLE : RPC_RESOURCE_EXHAUSTED;
 		snprintf(why, 256, transport ? "the server hung up" : "out of memory");
 		if (transport)
@@ -170,7 +167,7 @@ static rpc_code sp_send(rpc_transport *base, uint32_t tag, const uint8_t *frame,
 			transport->broken = done > 0; /* half a message: nothing can follow it */
 			return RPC_DEADLINE_EXCEEDED;
 		}
-		if ((ready & (POLLIN | POLLERR | POLLHUP)) && !take_in(transport, false))
+		if ((ready & (POLLIN | POLLERR | POLLHUP)) && !take_in(transport))
 			return RPC_UNAVAILABLE;
 	}
 	return RPC_OK;
@@ -180,14 +177,13 @@ static rpc_code sp_receive(rpc_transport *base, uint8_t **frame, size_t *size, i
 {
 	sp_transport *transport = (sp_transport *)base;
 	while (!transport->first) {
+		/* Not a receive that waits: that is woken as well when the server reads what we sent. */
 		short ready;
 		if (transport->broken)
 			return RPC_UNAVAILABLE;
-		/* With time enough, receiving is the waiting: a system call less for each reply. */
-		bool patient = orm_deadline_left_ms(deadline_us) > PATIENCE_MS;
-		if (!patient && !wait_for(transport->fd, POLLIN, deadline_us, &ready))
+		if (!wait_for(transport->fd, POLLIN, deadline_us, &ready))
 			return RPC_DEADLINE_EXCEEDED;
-		take_in(transport, patient);
+		take_in(transport);
 	}
 	inbox_frame *first = transport->first;
 	transport->first = first->next;
@@ -318,22 +314,12 @@ static bool wait_for(int fd, short events, int64_t deadline_us, short *ready)
 	}
 }
 
-/* Connected: from now on only a receive that may wait does, for PATIENCE_MS. */
-static bool wait_by_receiving(int fd)
+/* Read what is there; complete messages go to the inbox. False: broken. */
+static bool take_in(sp_transport *transport)
 {
-	struct timeval patience = {.tv_sec = PATIENCE_MS / 1000};
-	int            flags = fcntl(fd, F_GETFL);
-	return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 && flags >= 0 &&
-	       fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0;
-}
-
-/* Read what is there, `patient`: or comes soon; complete messages go to the inbox. False: broken. */
-static bool take_in(sp_transport *transport, bool patient)
-{
-	int    flags = patient ? 0 : MSG_DONTWAIT;
 	size_t missing = transport->frame ? transport->frame_size - transport->frame_have : 0;
 	if (missing > BUFFER_SIZE) { /* straight to its place */
-		ssize_t got = recv(transport->fd, transport->frame + transport->frame_have, missing, flags);
+		ssize_t got = recv(transport->fd, transport->frame + transport->frame_have, missing, MSG_DONTWAIT);
 		if (got > 0)
 			transport->frame_have += (size_t)got;
 		else if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
@@ -342,7 +328,7 @@ static bool take_in(sp_transport *transport, bool patient)
 			transport->broken = true;
 		return !transport->broken;
 	}
-	ssize_t got = recv(transport->fd, transport->buffer, BUFFER_SIZE, flags);
+	ssize_t got = recv(transport->fd, transport->buffer, BUFFER_SIZE, MSG_DONTWAIT);
 	if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
 		return true;
 	if (got <= 0 || !feed(transport, transport->buffer, (size_t)got))
