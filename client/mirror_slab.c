@@ -9,10 +9,12 @@ typedef struct orm_slab_chunk orm_slab_chunk;
 struct orm_slab_chunk {
 	orm_slab_chunk *older;
 	void *map;
-	size_t size;
+	size_t map_size;
+	size_t size; /* of it, for slabs */
 };
 
-#define MAX_CHUNK (32 * ORM_SLAB_SIZE)
+#define HUGE_PAGE ((size_t)2 << 20)
+#define MAX_CHUNK HUGE_PAGE
 #define POPULATE_CHUNK                                                                                                 \
 	(8 *                                                                                                           \
 	 ORM_SLAB_SIZE) /* so large a session will use it: one system call instead of a page fault for every 4 KiB */
@@ -56,6 +58,7 @@ static bool add_chunk(orm_mirror *mirror, size_t least)
 {
 	size_t size = mirror->chunks ? mirror->chunks->size * 2 : ORM_SLAB_SIZE;
 	orm_slab_chunk *chunk = malloc(sizeof *chunk);
+	size_t alignment;
 
 	if (size > MAX_CHUNK)
 		size = MAX_CHUNK;
@@ -63,18 +66,23 @@ static bool add_chunk(orm_mirror *mirror, size_t least)
 		size = least;
 	if (!chunk)
 		return false;
-	/* One slab's size more, so that an aligned address is in it. */
-	chunk->map = mmap(NULL, size + ORM_SLAB_SIZE, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | (size >= POPULATE_CHUNK ? MAP_POPULATE : 0), -1, 0);
+	alignment = size < HUGE_PAGE ? ORM_SLAB_SIZE : HUGE_PAGE;
+	chunk->size = size;
+	chunk->map_size = size + alignment; /* so that an aligned address is in it */
+	chunk->map = mmap(NULL, chunk->map_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (chunk->map == MAP_FAILED) {
 		free(chunk);
 		return false;
 	}
-	chunk->size = size;
 	chunk->older = mirror->chunks;
 	mirror->chunks = chunk;
-	mirror->chunk_next = (char *)round_up((size_t)chunk->map, ORM_SLAB_SIZE);
+	mirror->chunk_next = (char *)round_up((size_t)chunk->map, alignment);
 	mirror->chunk_end = mirror->chunk_next + size;
+	/* Both only save time, and may fail. */
+	if (size >= HUGE_PAGE)
+		(void)madvise(mirror->chunk_next, size, MADV_HUGEPAGE);
+	if (size >= POPULATE_CHUNK)
+		(void)madvise(mirror->chunk_next, size, MADV_POPULATE_WRITE);
 	return true;
 }
 
@@ -124,7 +132,7 @@ void orm_slabs_free(orm_mirror *mirror)
 {
 	for (orm_slab_chunk *chunk = mirror->chunks, *older; chunk; chunk = older) {
 		older = chunk->older;
-		munmap(chunk->map, chunk->size + ORM_SLAB_SIZE);
+		munmap(chunk->map, chunk->map_size);
 		free(chunk);
 	}
 	mirror->chunks = NULL;

@@ -13,8 +13,7 @@ void ormd_objects_fini(ormd_objects *objects)
 {
 	if (!objects)
 		return;
-	for (size_t i = 0; i < objects->n_pages; i++)
-		free(objects->pages[i]);
+	orm_arena_fini(&objects->arena);
 	free(objects->pages);
 	ormd_objects_init(objects);
 }
@@ -31,7 +30,7 @@ static bool add_page(ormd_objects *objects)
 		objects->max_pages = max;
 	}
 
-	ormd_object *page = malloc(ORMD_OBJECTS_PER_PAGE * sizeof *page);
+	ormd_object *page = orm_arena_alloc(&objects->arena, ORMD_OBJECTS_PER_PAGE * sizeof *page);
 
 	if (!page)
 		return false;

@@ -33,6 +33,7 @@ _Static_assert(sizeof(void *) != 8 || sizeof(ormd_object) == 32, "an object is 3
 #define ORMD_OBJECTS_PER_PAGE 256
 
 typedef struct ormd_objects {
+	orm_arena arena;     /* of the pages */
 	ormd_object **pages; /* owned */
 	size_t n_pages, max_pages;
 	uint32_t next; /* the lowest number never used */
