@@ -125,6 +125,7 @@ ormd_daemon *ormd_daemon_start(const ormd_config *config, orm_error *error)
 	daemon->config = config;
 	daemon->started_us = orm_clock_us();
 	pthread_mutex_init(&daemon->lock, NULL);
+	pthread_mutex_init(&daemon->answers_lock, NULL);
 	orm_map_init(&daemon->registries);
 	orm_map_init(&daemon->hosts_by_id);
 	orm_map_init(&daemon->hosts_by_name);
@@ -202,6 +203,7 @@ bool ormd_daemon_stop(ormd_daemon *daemon)
 	ormd_database_close(daemon->database);
 	free_registries(daemon);
 	rpc_metrics_free(daemon->metrics);
+	pthread_mutex_destroy(&daemon->answers_lock);
 	pthread_mutex_destroy(&daemon->lock);
 	free(daemon);
 	return ended;

@@ -40,6 +40,12 @@ struct ormd_daemon {
 	orm_map         hosts_by_name;  /* shared ones */
 	size_t          n_registries;
 	uint64_t        last_session;   /* ids are never used twice; the upper half is random per start */
+
+	/* Commits whose outcome is known: answered one after the other by one worker, while the next group is written. service_session.c. */
+	atomic_uint     n_committing;   /* from before they are submitted until they are answered or queued here */
+	pthread_mutex_t answers_lock;   /* guards what follows */
+	struct commit_call *first_answer, *last_answer;
+	bool            answering;      /* a worker is at it, or called */
 };
 
 /* Open the database, offer the services, listen. NULL and error on failure. Owned. */

@@ -306,13 +306,13 @@ typedef struct commit_call {
 	ormd_published      published;
 	ormd_commit_request request;
 	bool                small;
+	struct commit_call *next; /* to be answered */
 	orm_status          status;
 	orm_error           error;
 } commit_call;
 
-static void reply_commit(void *context)
+static void answer_commit(commit_call *this)
 {
-	commit_call       *this = context;
 	ormd_session_call *call = this->session;
 	ormd_host         *host = call->host;
 	orm_arena         *arena = rpc_call_arena(call->call);
@@ -333,17 +333,50 @@ static void reply_commit(void *context)
 	ormd_host_release(host);
 }
 
-/*
- * On the thread that led the group. To answer takes less than to wake a worker, and the next group forms meanwhile; but not a large answer.
- */
+/* One worker answers all commits there are, so that a group costs one waking up. */
+static void answer_commits(void *context)
+{
+	ormd_daemon *daemon = context;
+	pthread_mutex_lock(&daemon->answers_lock);
+	for (commit_call *first; (first = daemon->first_answer);) {
+		if (!(daemon->first_answer = first->next))
+			daemon->last_answer = NULL;
+		pthread_mutex_unlock(&daemon->answers_lock);
+		answer_commit(first);
+		pthread_mutex_lock(&daemon->answers_lock);
+	}
+	daemon->answering = false;
+	pthread_mutex_unlock(&daemon->answers_lock);
+}
+
+static void queue_answer(ormd_daemon *daemon, commit_call *this)
+{
+	this->next = NULL;
+	pthread_mutex_lock(&daemon->answers_lock);
+	if (daemon->last_answer)
+		daemon->last_answer->next = this;
+	else
+		daemon->first_answer = this;
+	daemon->last_answer = this;
+	bool call = !daemon->answering;
+	daemon->answering = true;
+	pthread_mutex_unlock(&daemon->answers_lock);
+	if (call && !rpc_server_post(daemon->rpc, answer_commits, daemon))
+		answer_commits(daemon);
+}
+
+/* On the thread that led the group, which others may be waiting for: then it goes on, and a worker answers. To answer one takes less than to wake a worker. */
 static void committed(orm_status status, const orm_error *error, void *context)
 {
 	commit_call *this = context;
 	this->status = status;
 	if (error)
 		this->error = *error;
-	if (this->small || !rpc_server_post(this->session->host->daemon->rpc, reply_commit, this))
-		reply_commit(this);
+	ormd_daemon *daemon = this->session->host->daemon;
+	if (atomic_fetch_sub(&daemon->n_committing, 1) == 1 && this->small)
+		answer_commit(this);
+	else
+		queue_answer(daemon, this);
 }
 
 /* What is kept with the commit's id, for whoever asks after a crash. */
@@ -398,6 +431,7 @@ static ormd_turn work_commit(ormd_session_call *this)
 	memcpy(commit->request.id.client_id, rpc_call_peer(this->call)->client_id, sizeof commit->request.id.client_id);
 	if (pack_result(&published, arena, &commit->request.result, &commit->request.result_size, &error) < 0)
 		goto failed;
+	atomic_fetch_add(&this->host->daemon->n_committing, 1);
 	ormd_session_commit(this->host->session, &commit->request, committed, commit);
 	return ORMD_TURN_HELD;
 failed:
