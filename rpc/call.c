@@ -2,8 +2,8 @@
 /*
  * A call's life on the server, seen from its handler: what it is told, and how it ends.
  *
- * An answer is remembered before it is sent, and sent to whoever waits for it by then: the slot that brought the request
- * or, after a broken connection, the one that brought its repetition.
+ * An answer is remembered before it is sent, and sent to whoever waits for it by then: the slot that brought the
+ * request or, after a broken connection, the one that brought its repetition.
  */
 #include <assert.h>
 #include <stdarg.h>
@@ -40,7 +40,7 @@ rpc_call *rpc_call_new(rpc_server *server)
 void rpc_call_free(rpc_call *call)
 {
 	rpc_server *server = call->server;
-	orm_arena   arena = call->arena;
+	orm_arena arena = call->arena;
 	nng_msg_free(call->message);
 	rpc_conn_unref(call->conn);
 	rpc_conn_unref(call->waiting_conn);
@@ -83,9 +83,9 @@ void rpc_call_end(rpc_call *call, rpc_code code, nng_msg *reply)
 {
 	rpc_server *server = call->server;
 	rpc_client *client = call->client;
-	rpc_call   *due = NULL;
-	rpc_slot   *slot;
-	size_t      reply_size = reply ? nng_msg_len(reply) : 0;
+	rpc_call *due = NULL;
+	rpc_slot *slot;
+	size_t reply_size = reply ? nng_msg_len(reply) : 0;
 
 	if (atomic_load(&call->timed.used))
 		timed_remove(call);
@@ -95,7 +95,7 @@ void rpc_call_end(rpc_call *call, rpc_code code, nng_msg *reply)
 		call->slot = NULL;
 		if (call->in_lane) {
 			due = rpc_lanes_end(&client->lanes, call->frame.lane, call->frame.seq,
-			                    reply ? nng_msg_body(reply) : NULL, reply_size);
+					    reply ? nng_msg_body(reply) : NULL, reply_size);
 		} else {
 			if (call->prev_unordered)
 				call->prev_unordered->next_unordered = call->next_unordered;
@@ -117,7 +117,7 @@ void rpc_call_end(rpc_call *call, rpc_code code, nng_msg *reply)
 			const rpc_interceptor *interceptor = &server->interceptors[i];
 			if (interceptor->end)
 				interceptor->end(call, code, took, nng_msg_len(call->message), reply_size,
-				                 interceptor->context);
+						 interceptor->context);
 		}
 	}
 	rpc_slot_send(slot, reply);
@@ -130,10 +130,10 @@ void rpc_call_end(rpc_call *call, rpc_code code, nng_msg *reply)
 void rpc_call_cancel(rpc_client *client, uint32_t lane, uint64_t seq)
 {
 	rpc_server *server = client->server;
-	bool        wake = false;
+	bool wake = false;
 	pthread_mutex_lock(&client->lock);
 	rpc_entry *entry = rpc_lanes_find(&client->lanes, lane, seq);
-	rpc_call  *call = entry ? entry->call : NULL;
+	rpc_call *call = entry ? entry->call : NULL;
 	for (rpc_call *other = client->unordered; other && !call; other = other->next_unordered) {
 		if (other->frame.lane == lane && other->frame.seq == seq)
 			call = other;
@@ -172,24 +172,25 @@ void rpc_calls_sweep(rpc_client *client, int64_t now)
 {
 	for (;;) {
 		rpc_call *over = NULL, *due = NULL;
-		size_t    cursor = 0;
+		size_t cursor = 0;
 		rpc_slot *slot = NULL;
-		nng_msg  *reply = NULL;
+		nng_msg *reply = NULL;
 		pthread_mutex_lock(&client->lock);
 		for (rpc_entry *entry; !over && (entry = rpc_lanes_next_call(&client->lanes, &cursor));) {
 			rpc_call *call = entry->call;
-			bool      late = call->deadline != ORM_NO_DEADLINE && now >= call->deadline;
+			bool late = call->deadline != ORM_NO_DEADLINE && now >= call->deadline;
 			if (entry->state == RPC_ENTRY_HELD &&
-			    (late || atomic_load(&call->cancelled) || rpc_conn_gone(call->waiting_conn, now, RPC_CLIENT_MEMORY_MS)))
+			    (late || atomic_load(&call->cancelled) ||
+			     rpc_conn_gone(call->waiting_conn, now, RPC_CLIENT_MEMORY_MS)))
 				over = call;
 		}
 		if (over) {
-			rpc_code   code = atomic_load(&over->cancelled) ? RPC_CANCELLED : RPC_DEADLINE_EXCEEDED;
+			rpc_code code = atomic_load(&over->cancelled) ? RPC_CANCELLED : RPC_DEADLINE_EXCEEDED;
 			rpc_status status = {.message = "an earlier request of this lane did not end, or never came"};
-			reply = rpc_reply_message(client->server, &over->frame, &code, RPC_FLAG_NOT_EXECUTED | RPC_FLAG_LAST,
-			                          NULL, 0, &status, NULL);
+			reply = rpc_reply_message(client->server, &over->frame, &code,
+						  RPC_FLAG_NOT_EXECUTED | RPC_FLAG_LAST, NULL, 0, &status, NULL);
 			due = rpc_lanes_end(&client->lanes, over->frame.lane, over->frame.seq,
-			                    reply ? nng_msg_body(reply) : NULL, reply ? nng_msg_len(reply) : 0);
+					    reply ? nng_msg_body(reply) : NULL, reply ? nng_msg_len(reply) : 0);
 			slot = over->slot;
 		}
 		pthread_mutex_unlock(&client->lock);
@@ -242,7 +243,7 @@ bool rpc_call_reply_metadata(rpc_call *call, const char *key, const void *value,
 {
 	assert(rpc_metadata_key_ok(key));
 	if (call->n_reply_metadata == call->max_reply_metadata) {
-		size_t        max = call->max_reply_metadata ? call->max_reply_metadata * 2 : 4;
+		size_t max = call->max_reply_metadata ? call->max_reply_metadata * 2 : 4;
 		rpc_metadata *grown = orm_arena_calloc(&call->arena, max, sizeof *grown);
 		if (!grown)
 			return false;
@@ -272,7 +273,7 @@ void rpc_call_on_cancel(rpc_call *call, void (*cancelled)(void *context), void *
 	server->timed = call;
 	atomic_store(&call->timed.used, true);
 	bool wake = call->deadline < server->timed_next || atomic_load(&call->cancelled) ||
-	            atomic_load(&call->conn->closed_at) || atomic_load(&server->closing);
+		    atomic_load(&call->conn->closed_at) || atomic_load(&server->closing);
 	pthread_mutex_unlock(&server->timed_lock);
 	if (wake)
 		rpc_housekeeper_wake(server);
@@ -283,13 +284,13 @@ void rpc_call_reply(rpc_call *call, const ProtobufCMessage *reply)
 	assert(call->entry);
 	rpc_code code = RPC_OK;
 	nng_msg *message = rpc_reply_message(call->server, &call->frame, &code, call->flags, call->reply_metadata,
-	                                     call->n_reply_metadata, NULL, reply);
+					     call->n_reply_metadata, NULL, reply);
 	rpc_call_end(call, code, message);
 }
 
 void rpc_call_fail(rpc_call *call, rpc_code code, const char *format, ...)
 {
-	char    text[512];
+	char text[512];
 	va_list args;
 	va_start(args, format);
 	vsnprintf(text, sizeof text, format, args);
@@ -305,7 +306,7 @@ void rpc_call_fail_with(rpc_call *call, const rpc_status *status)
 	    orm_clock_us() >= call->deadline)
 		code = RPC_DEADLINE_EXCEEDED; /* which is what rpc_call_cancelled meant */
 	nng_msg *message = rpc_reply_message(call->server, &call->frame, &code, call->flags | RPC_FLAG_LAST,
-	                                     call->reply_metadata, call->n_reply_metadata, status, NULL);
+					     call->reply_metadata, call->n_reply_metadata, status, NULL);
 	rpc_call_end(call, code, message);
 }
 

@@ -21,33 +21,32 @@
 
 enum {
 	LANE = 1,
-	MAX_PENDING = 12,          /* below what the server lets one connection have under way */
-	NUMBERS_AHEAD = 15,        /* within the server's lane window */
-	REPEAT_MS = 300000,        /* half of what the server remembers a client for */
-	HELLO_TIMEOUT_MS = 500,    /* local; a deaf listener is replaced within seconds, so ask again soon */
+	MAX_PENDING = 12,       /* below what the server lets one connection have under way */
+	NUMBERS_AHEAD = 15,     /* within the server's lane window */
+	REPEAT_MS = 300000,     /* half of what the server remembers a client for */
+	HELLO_TIMEOUT_MS = 500, /* local; a deaf listener is replaced within seconds, so ask again soon */
 	HELLO_TIMEOUT_FAR_MS = 3000,
 	GOODBYE_TIMEOUT_MS = 200,
-	SILENT_TRIES = 3,          /* tries that time out on a connection that says nothing at all: it is dead */
+	SILENT_TRIES = 3, /* tries that time out on a connection that says nothing at all: it is dead */
 	BACKOFF_FIRST_MS = 10,
 	BACKOFF_MAX_MS = 1000
 };
 
-static bool         make_client_id(uint8_t id[RPC_CLIENT_ID_SIZE]);
-static rpc_code     connect_once(rpc_channel *channel, int64_t deadline_us);
-static rpc_code     greet(rpc_channel *channel, rpc_transport *transport, int64_t deadline_us);
-static void         say_goodbye(rpc_channel *channel);
-static void         disconnect(rpc_channel *channel);
-static void         back_off(rpc_channel *channel);
-static void         sleep_until(int64_t until);
-static void         adopt_epoch(rpc_channel *channel, uint64_t epoch);
-static void         transmit(rpc_channel *channel, rpc_pending *pending);
-static rpc_code     take_reply(rpc_channel *channel, int64_t until);
-static void         match(rpc_channel *channel, uint8_t *bytes, size_t size);
-static void         settle(rpc_pending *pending, rpc_code code, const char *format, ...)
-        __attribute__((format(printf, 3, 4)));
+static bool make_client_id(uint8_t id[RPC_CLIENT_ID_SIZE]);
+static rpc_code connect_once(rpc_channel *channel, int64_t deadline_us);
+static rpc_code greet(rpc_channel *channel, rpc_transport *transport, int64_t deadline_us);
+static void say_goodbye(rpc_channel *channel);
+static void disconnect(rpc_channel *channel);
+static void back_off(rpc_channel *channel);
+static void sleep_until(int64_t until);
+static void adopt_epoch(rpc_channel *channel, uint64_t epoch);
+static void transmit(rpc_channel *channel, rpc_pending *pending);
+static rpc_code take_reply(rpc_channel *channel, int64_t until);
+static void match(rpc_channel *channel, uint8_t *bytes, size_t size);
+static void settle(rpc_pending *pending, rpc_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 static rpc_pending *pending_new(rpc_channel *channel, size_t size);
-static uint64_t     lowest_open(const rpc_channel *channel);
-static void         give_up(rpc_channel *channel, rpc_pending *pending);
+static uint64_t lowest_open(const rpc_channel *channel);
+static void give_up(rpc_channel *channel, rpc_pending *pending);
 
 rpc_channel *rpc_channel_open(const char *address, const rpc_channel_options *options, rpc_status *status)
 {
@@ -68,7 +67,7 @@ rpc_channel *rpc_channel_open(const char *address, const rpc_channel_options *op
 		rpc_status_static(status, RPC_RESOURCE_EXHAUSTED, "out of memory");
 		return NULL;
 	}
-	int64_t  deadline = orm_deadline_in_ms(options->connect_timeout_ms ? options->connect_timeout_ms : 5000);
+	int64_t deadline = orm_deadline_in_ms(options->connect_timeout_ms ? options->connect_timeout_ms : 5000);
 	rpc_code code = connect_once(channel, deadline);
 	while (code == RPC_UNAVAILABLE && orm_clock_us() < deadline) {
 		sleep_until(channel->retry_at < deadline ? channel->retry_at : deadline);
@@ -134,8 +133,8 @@ const rpc_metadata *rpc_channel_reply_metadata(const rpc_channel *channel, const
 }
 
 rpc_code rpc_channel_call(rpc_channel *channel, const ProtobufCServiceDescriptor *service, unsigned method,
-                          const ProtobufCMessage *request, int64_t deadline_us, orm_arena *arena, ProtobufCMessage **reply,
-                          rpc_status *status)
+			  const ProtobufCMessage *request, int64_t deadline_us, orm_arena *arena,
+			  ProtobufCMessage **reply, rpc_status *status)
 {
 	*reply = NULL;
 	rpc_pending *pending = rpc_channel_send(channel, service, method, request, deadline_us, status);
@@ -143,24 +142,24 @@ rpc_code rpc_channel_call(rpc_channel *channel, const ProtobufCServiceDescriptor
 }
 
 rpc_pending *rpc_channel_send(rpc_channel *channel, const ProtobufCServiceDescriptor *service, unsigned method,
-                              const ProtobufCMessage *request, int64_t deadline_us, rpc_status *status)
+			      const ProtobufCMessage *request, int64_t deadline_us, rpc_status *status)
 {
 	if (getpid() != channel->pid) {
 		rpc_status_static(status, RPC_FAILED_PRECONDITION,
-		                  "forked: this connection belongs to the parent process; open another one");
+				  "forked: this connection belongs to the parent process; open another one");
 		return NULL;
 	}
 	assert(method < service->n_methods && request->descriptor == service->methods[method].input);
 	const char *name = service->methods[method].name;
-	size_t      service_size = strlen(service->name), name_size = strlen(name);
-	size_t      path_size = service_size + name_size + 2;
-	size_t      head_size = rpc_head_size(channel->options.metadata, channel->options.n_metadata, NULL);
-	size_t      payload_size = protobuf_c_message_get_packed_size(request);
-	size_t      size = RPC_FRAME_HEADER_SIZE + path_size + head_size + payload_size;
+	size_t service_size = strlen(service->name), name_size = strlen(name);
+	size_t path_size = service_size + name_size + 2;
+	size_t head_size = rpc_head_size(channel->options.metadata, channel->options.n_metadata, NULL);
+	size_t payload_size = protobuf_c_message_get_packed_size(request);
+	size_t size = RPC_FRAME_HEADER_SIZE + path_size + head_size + payload_size;
 	if (size > channel->max_message) {
 		snprintf(channel->text, sizeof channel->text,
-		         "the request is too large: %zu bytes, the limit is %zu; send less at once", size,
-		         channel->max_message);
+			 "the request is too large: %zu bytes, the limit is %zu; send less at once", size,
+			 channel->max_message);
 		rpc_status_static(status, RPC_RESOURCE_EXHAUSTED, channel->text);
 		return NULL;
 	}
@@ -170,10 +169,10 @@ rpc_pending *rpc_channel_send(rpc_channel *channel, const ProtobufCServiceDescri
 		return NULL;
 	}
 	pending->frame = (rpc_frame){.kind = RPC_KIND_REQUEST,
-	                             .path_size = (uint16_t)path_size,
-	                             .head_size = (uint32_t)head_size,
-	                             .payload_size = (uint32_t)payload_size,
-	                             .lane = LANE};
+				     .path_size = (uint16_t)path_size,
+				     .head_size = (uint32_t)head_size,
+				     .payload_size = (uint32_t)payload_size,
+				     .lane = LANE};
 	pending->deadline = deadline_us;
 	pending->output = service->methods[method].output;
 	uint8_t *out = pending->bytes + RPC_FRAME_HEADER_SIZE;
@@ -192,7 +191,7 @@ rpc_pending *rpc_channel_send(rpc_channel *channel, const ProtobufCServiceDescri
 }
 
 rpc_code rpc_channel_receive(rpc_channel *channel, rpc_pending *pending, orm_arena *arena, ProtobufCMessage **reply,
-                             rpc_status *status)
+			     rpc_status *status)
 {
 	unsigned flags;
 	return rpc_pending_finish(channel, pending, arena, reply, &flags, status);
@@ -222,7 +221,7 @@ void rpc_pending_enqueue(rpc_channel *channel, rpc_pending *pending)
 }
 
 rpc_pending *rpc_pending_next_chunk(rpc_channel *channel, uint64_t seq, uint32_t chunk, int64_t deadline_us,
-                                    const ProtobufCMessageDescriptor *output)
+				    const ProtobufCMessageDescriptor *output)
 {
 	rpc_pending *pending = pending_new(channel, RPC_FRAME_HEADER_SIZE);
 	if (!pending)
@@ -254,12 +253,14 @@ void rpc_pending_await(rpc_channel *channel, rpc_pending *pending)
 				continue;
 			}
 			if (connect_once(channel, pending->deadline) == RPC_OK) {
-				for (rpc_pending *other = channel->first; other && channel->transport; other = other->next) {
+				for (rpc_pending *other = channel->first; other && channel->transport;
+				     other = other->next) {
 					if (!other->done)
 						transmit(channel, other);
 				}
 			} else if (channel->options.unreachable &&
-			           channel->options.unreachable(channel->options.unreachable_context, pending->deadline)) {
+				   channel->options.unreachable(channel->options.unreachable_context,
+								pending->deadline)) {
 				channel->retry_at = 0;
 			}
 			continue;
@@ -288,22 +289,22 @@ void rpc_pending_await(rpc_channel *channel, rpc_pending *pending)
 }
 
 rpc_code rpc_pending_finish(rpc_channel *channel, rpc_pending *pending, orm_arena *arena, ProtobufCMessage **reply,
-                            unsigned *flags, rpc_status *status)
+			    unsigned *flags, rpc_status *status)
 {
 	*reply = NULL;
 	*flags = RPC_FLAG_LAST;
 	channel->n_reply_metadata = 0;
 	if (getpid() != channel->pid) {
 		rpc_status_static(status, RPC_FAILED_PRECONDITION,
-		                  "forked: this connection belongs to the parent process; open another one");
+				  "forked: this connection belongs to the parent process; open another one");
 		return RPC_FAILED_PRECONDITION;
 	}
 	rpc_pending_await(channel, pending);
 	*status = (rpc_status){.code = pending->code, .message = ""};
 	if (pending->reply) {
 		rpc_frame frame = {0};
-		rpc_head  head = {.message = ""};
-		bool      decoded = rpc_frame_decode(&frame, pending->reply, pending->reply_size);
+		rpc_head head = {.message = ""};
+		bool decoded = rpc_frame_decode(&frame, pending->reply, pending->reply_size);
 		assert(decoded); /* match() has done so before */
 		(void)decoded;
 		*flags = frame.flags;
@@ -321,7 +322,7 @@ rpc_code rpc_pending_finish(rpc_channel *channel, rpc_pending *pending, orm_aren
 		if (code != RPC_OK) {
 			status->code = code == RPC_RESOURCE_EXHAUSTED ? code : RPC_INTERNAL;
 			status->message = code == RPC_RESOURCE_EXHAUSTED ? "the reply needs more memory than allowed"
-			                                                 : "the reply makes no sense";
+									 : "the reply makes no sense";
 			*flags |= RPC_FLAG_LAST;
 		}
 	} else {
@@ -359,13 +360,13 @@ void rpc_channel_notify(rpc_channel *channel, rpc_kind kind, uint64_t seq)
 {
 	if (!channel->transport)
 		return;
-	uint8_t   bytes[RPC_FRAME_HEADER_SIZE];
+	uint8_t bytes[RPC_FRAME_HEADER_SIZE];
 	rpc_frame frame = {.kind = (uint8_t)kind, .lane = LANE, .seq = seq, .epoch = channel->epoch};
 	memcpy(frame.client_id, channel->client_id, RPC_CLIENT_ID_SIZE);
 	rpc_frame_encode(&frame, bytes);
 	/* Best effort: what cannot be sent at once is not waited for long. */
-	if (channel->transport->ops->send(channel->transport, ++channel->tag, bytes, sizeof bytes, orm_deadline_in_ms(20)) ==
-	    RPC_UNAVAILABLE)
+	if (channel->transport->ops->send(channel->transport, ++channel->tag, bytes, sizeof bytes,
+					  orm_deadline_in_ms(20)) == RPC_UNAVAILABLE)
 		disconnect(channel);
 }
 
@@ -389,11 +390,11 @@ static bool make_client_id(uint8_t id[RPC_CLIENT_ID_SIZE])
 static rpc_code connect_once(rpc_channel *channel, int64_t deadline_us)
 {
 	rpc_code code;
-	bool     local = strncmp(channel->address, "ipc://", 6) == 0;
-	int64_t  until = orm_deadline_in_ms(local && channel->n_failed < 8 ? HELLO_TIMEOUT_MS : HELLO_TIMEOUT_FAR_MS);
+	bool local = strncmp(channel->address, "ipc://", 6) == 0;
+	int64_t until = orm_deadline_in_ms(local && channel->n_failed < 8 ? HELLO_TIMEOUT_MS : HELLO_TIMEOUT_FAR_MS);
 	until = until < deadline_us ? until : deadline_us;
 	rpc_transport *transport = rpc_transport_open(channel->address, channel->options.tls,
-	                                              channel->options.limits.max_message, until, &code, channel->why);
+						      channel->options.limits.max_message, until, &code, channel->why);
 	if (transport)
 		code = greet(channel, transport, until);
 	if (code == RPC_OK) {
@@ -411,8 +412,8 @@ static rpc_code connect_once(rpc_channel *channel, int64_t deadline_us)
 /* A connection is one only when the server has answered over it. */
 static rpc_code greet(rpc_channel *channel, rpc_transport *transport, int64_t deadline_us)
 {
-	uint8_t   bytes[RPC_FRAME_HEADER_SIZE], *reply;
-	size_t    size;
+	uint8_t bytes[RPC_FRAME_HEADER_SIZE], *reply;
+	size_t size;
 	rpc_frame frame = {.kind = RPC_KIND_HELLO, .deadline_ms = RPC_FRAME_NO_DEADLINE};
 	memcpy(frame.client_id, channel->client_id, RPC_CLIENT_ID_SIZE);
 	rpc_frame_encode(&frame, bytes);
@@ -421,13 +422,13 @@ static rpc_code greet(rpc_channel *channel, rpc_transport *transport, int64_t de
 		code = transport->ops->receive(transport, &reply, &size, deadline_us);
 	if (code != RPC_OK) {
 		snprintf(channel->why, sizeof channel->why, "%s",
-		         code == RPC_UNAVAILABLE ? "the server hung up" : "the server does not answer");
+			 code == RPC_UNAVAILABLE ? "the server hung up" : "the server does not answer");
 		return RPC_UNAVAILABLE;
 	}
 	bool ok = rpc_frame_decode(&frame, reply, size) && frame.kind == RPC_KIND_REPLY && frame.epoch != 0;
 	if (!ok || frame.code != RPC_OK) {
 		orm_arena arena;
-		rpc_head  head = {.message = "it does not speak this protocol"};
+		rpc_head head = {.message = "it does not speak this protocol"};
 		orm_arena_init(&arena, 1 << 16);
 		if (ok)
 			rpc_head_unpack(frame.head, frame.head_size, &arena, &head);
@@ -446,9 +447,9 @@ static rpc_code greet(rpc_channel *channel, rpc_transport *transport, int64_t de
 /* The server may forget us. Its answer is awaited because a message at a connection's end may go unread. */
 static void say_goodbye(rpc_channel *channel)
 {
-	int64_t  until = orm_deadline_in_ms(GOODBYE_TIMEOUT_MS);
+	int64_t until = orm_deadline_in_ms(GOODBYE_TIMEOUT_MS);
 	uint8_t *reply;
-	size_t   size;
+	size_t size;
 	rpc_channel_notify(channel, RPC_KIND_BYE, 0);
 	for (bool heard = false; channel->transport && !heard;) {
 		rpc_frame frame;
@@ -474,7 +475,7 @@ static void disconnect(rpc_channel *channel)
 static void back_off(rpc_channel *channel)
 {
 	unsigned shift = channel->n_failed < 7 ? channel->n_failed : 7;
-	int64_t  most = BACKOFF_FIRST_MS * INT64_C(1000) << shift;
+	int64_t most = BACKOFF_FIRST_MS * INT64_C(1000) << shift;
 	if (most > BACKOFF_MAX_MS * INT64_C(1000))
 		most = BACKOFF_MAX_MS * INT64_C(1000);
 	uint32_t random = 0;
@@ -516,7 +517,7 @@ static void transmit(rpc_channel *channel, rpc_pending *pending)
 	pending->frame.deadline_ms = left < RPC_FRAME_NO_DEADLINE ? (uint32_t)left : RPC_FRAME_NO_DEADLINE;
 	rpc_frame_encode(&pending->frame, pending->bytes);
 	rpc_code code = channel->transport->ops->send(channel->transport, ++channel->tag, pending->bytes, pending->size,
-	                                              pending->deadline);
+						      pending->deadline);
 	if (code == RPC_UNAVAILABLE) {
 		/* How much of it has arrived is not known: it counts as sent. */
 		if (!pending->n_tries)
@@ -539,7 +540,7 @@ static void transmit(rpc_channel *channel, rpc_pending *pending)
 static rpc_code take_reply(rpc_channel *channel, int64_t until)
 {
 	uint8_t *bytes;
-	size_t   size;
+	size_t size;
 	rpc_code code = channel->transport->ops->receive(channel->transport, &bytes, &size, until);
 	if (code == RPC_OK) {
 		channel->n_silent = 0;
@@ -612,7 +613,7 @@ static rpc_pending *pending_new(rpc_channel *channel, size_t size)
 	if (!pending)
 		return NULL;
 	uint8_t *bytes = pending->bytes;
-	size_t   capacity = pending->capacity;
+	size_t capacity = pending->capacity;
 	if (capacity < size) {
 		free(bytes);
 		capacity = size < 1024 ? 1024 : size;

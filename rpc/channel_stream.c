@@ -8,15 +8,15 @@
 struct rpc_stream {
 	rpc_channel *channel;
 	rpc_pending *pending; /* the message under way; NULL: ended */
-	uint64_t     seq;
-	uint32_t     chunk; /* its number */
-	int64_t      deadline;
+	uint64_t seq;
+	uint32_t chunk; /* its number */
+	int64_t deadline;
 	const ProtobufCMessageDescriptor *output;
-	rpc_code     failed; /* how it ended, repeated for whoever asks again */
+	rpc_code failed; /* how it ended, repeated for whoever asks again */
 };
 
 rpc_stream *rpc_channel_open_stream(rpc_channel *channel, const ProtobufCServiceDescriptor *service, unsigned method,
-                                    const ProtobufCMessage *request, int64_t deadline_us, rpc_status *status)
+				    const ProtobufCMessage *request, int64_t deadline_us, rpc_status *status)
 {
 	rpc_stream *stream = calloc(1, sizeof *stream);
 	if (!stream) {
@@ -38,21 +38,23 @@ rpc_stream *rpc_channel_open_stream(rpc_channel *channel, const ProtobufCService
 rpc_code rpc_stream_next(rpc_stream *stream, orm_arena *arena, ProtobufCMessage **message, rpc_status *status)
 {
 	rpc_channel *channel = stream->channel;
-	unsigned     flags;
+	unsigned flags;
 	*message = NULL;
 	if (!stream->pending) {
-		rpc_status_static(status, stream->failed, stream->failed == RPC_OK ? "" : "the stream has failed before");
+		rpc_status_static(status, stream->failed,
+				  stream->failed == RPC_OK ? "" : "the stream has failed before");
 		return stream->failed;
 	}
 	if (getpid() == channel->pid)
 		rpc_pending_await(channel, stream->pending);
 	rpc_pending *pending = stream->pending;
-	rpc_frame    frame;
-	bool more = pending->reply && rpc_frame_decode(&frame, pending->reply, pending->reply_size) && frame.code == RPC_OK &&
-	            (frame.flags & RPC_FLAG_STREAM) && !(frame.flags & RPC_FLAG_LAST);
+	rpc_frame frame;
+	bool more = pending->reply && rpc_frame_decode(&frame, pending->reply, pending->reply_size) &&
+		    frame.code == RPC_OK && (frame.flags & RPC_FLAG_STREAM) && !(frame.flags & RPC_FLAG_LAST);
 	rpc_pending *next = NULL;
 	if (more && getpid() == channel->pid) { /* ask before unpacking: the server works on it meanwhile */
-		next = rpc_pending_next_chunk(channel, stream->seq, stream->chunk + 1, stream->deadline, stream->output);
+		next = rpc_pending_next_chunk(channel, stream->seq, stream->chunk + 1, stream->deadline,
+					      stream->output);
 	}
 	rpc_code code = rpc_pending_finish(channel, pending, arena, message, &flags, status);
 	if (getpid() != channel->pid)

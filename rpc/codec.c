@@ -80,7 +80,7 @@ void rpc_head_pack(const rpc_metadata *metadata, size_t n_metadata, const rpc_st
 		out = put_field(out, TAG_MESSAGE, status->message, strlen(status->message));
 	for (size_t i = 0; i < status->n_details; i++)
 		out = put_pair(out, TAG_DETAIL, status->details[i].type, status->details[i].value,
-		               status->details[i].size);
+			       status->details[i].size);
 }
 
 bool rpc_metadata_key_ok(const char *key)
@@ -101,7 +101,7 @@ rpc_code rpc_head_unpack(const uint8_t *data, size_t size, orm_arena *arena, rpc
 		return RPC_OK;
 	rpc_code code;
 	const Ormd__Rpc__V1__Head *unpacked =
-	        (const Ormd__Rpc__V1__Head *)rpc_unpack(&ormd__rpc__v1__head__descriptor, data, size, arena, &code);
+		(const Ormd__Rpc__V1__Head *)rpc_unpack(&ormd__rpc__v1__head__descriptor, data, size, arena, &code);
 	if (!unpacked)
 		return code;
 	head->metadata = orm_arena_calloc(arena, unpacked->n_metadata, sizeof *head->metadata);
@@ -117,7 +117,7 @@ rpc_code rpc_head_unpack(const uint8_t *data, size_t size, orm_arena *arena, rpc
 	for (size_t i = 0; i < unpacked->n_details; i++) {
 		const Ormd__Rpc__V1__Detail *detail = unpacked->details[i];
 		head->details[head->n_details++] =
-		        (rpc_detail){detail->type ? detail->type : "", detail->value.data, detail->value.len};
+			(rpc_detail){detail->type ? detail->type : "", detail->value.data, detail->value.len};
 	}
 	if (unpacked->message)
 		head->message = unpacked->message;
@@ -141,7 +141,7 @@ ProtobufCAllocator rpc_arena_allocator(orm_arena *arena)
 }
 
 ProtobufCMessage *rpc_unpack(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size, orm_arena *arena,
-                             rpc_code *code)
+			     rpc_code *code)
 {
 	ProtobufCAllocator allocator = rpc_arena_allocator(arena);
 	arena->exhausted = false;
@@ -155,7 +155,7 @@ ProtobufCMessage *rpc_unpack(const ProtobufCMessageDescriptor *type, const uint8
 
 bool rpc_detail_pack(const ProtobufCMessage *message, orm_arena *arena, rpc_detail *detail)
 {
-	size_t   size = protobuf_c_message_get_packed_size(message);
+	size_t size = protobuf_c_message_get_packed_size(message);
 	uint8_t *value = orm_arena_alloc(arena, size);
 	if (!value)
 		return false;

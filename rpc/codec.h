@@ -5,17 +5,18 @@
 
 #include "rpc/rpc.h"
 
-/* Bytes that a Head needs; 0 when there is nothing to say. status may be NULL; only what it says beyond the code travels. */
+/* Bytes that a Head needs; 0 when there is nothing to say. status may be NULL; only what it says beyond the code
+ * travels. */
 size_t rpc_head_size(const rpc_metadata *metadata, size_t n_metadata, const rpc_status *status);
 /* Write exactly that many bytes. */
 void rpc_head_pack(const rpc_metadata *metadata, size_t n_metadata, const rpc_status *status, uint8_t *out);
 
 typedef struct rpc_head {
 	rpc_metadata *metadata; /* arena; keys are terminated */
-	size_t        n_metadata;
-	const char   *message;  /* arena; "" when absent */
-	rpc_detail   *details;  /* arena */
-	size_t        n_details;
+	size_t n_metadata;
+	const char *message; /* arena; "" when absent */
+	rpc_detail *details; /* arena */
+	size_t n_details;
 } rpc_head;
 
 /* RPC_OK, or RPC_INVALID_ARGUMENT / RPC_RESOURCE_EXHAUSTED. All in the arena. size 0 is an empty head. */

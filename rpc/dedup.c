@@ -6,13 +6,13 @@
 
 enum { BUFFER_KEPT = 4096 }; /* reply buffers up to this size are used again instead of freed */
 
-static rpc_lane  *find_lane(rpc_lanes *lanes, uint32_t id);
-static rpc_lane  *add_lane(rpc_lanes *lanes, uint32_t id);
+static rpc_lane *find_lane(rpc_lanes *lanes, uint32_t id);
+static rpc_lane *add_lane(rpc_lanes *lanes, uint32_t id);
 static rpc_entry *entry_at(rpc_lane *lane, uint64_t seq);
-static bool       has_call(const rpc_entry *entry);
-static void       forget_reply(rpc_lanes *lanes, rpc_entry *entry);
-static void       keep_reply(rpc_lanes *lanes, rpc_lane *lane, rpc_entry *entry, const uint8_t *reply, size_t size);
-static void      *advance(rpc_lane *lane);
+static bool has_call(const rpc_entry *entry);
+static void forget_reply(rpc_lanes *lanes, rpc_entry *entry);
+static void keep_reply(rpc_lanes *lanes, rpc_lane *lane, rpc_entry *entry, const uint8_t *reply, size_t size);
+static void *advance(rpc_lane *lane);
 
 void rpc_lanes_init(rpc_lanes *lanes, size_t max_reply, size_t max_cached)
 {
@@ -40,7 +40,7 @@ void *rpc_lanes_ack(rpc_lanes *lanes, uint32_t id, uint64_t ack)
 		return NULL;
 	lane->acked = ack;
 	uint64_t next = ack < lane->next ? lane->next : ack + 1;
-	bool     runs = false;
+	bool runs = false;
 	for (size_t i = 0; i < RPC_LANE_WINDOW; i++) {
 		rpc_entry *entry = &lane->entries[i];
 		if (entry->state == RPC_ENTRY_EMPTY || entry->seq > ack)
@@ -60,7 +60,7 @@ void *rpc_lanes_ack(rpc_lanes *lanes, uint32_t id, uint64_t ack)
 }
 
 rpc_admission rpc_lanes_admit(rpc_lanes *lanes, uint32_t id, uint64_t seq, uint64_t fingerprint, void *call,
-                              rpc_entry **out)
+			      rpc_entry **out)
 {
 	rpc_lane *lane = find_lane(lanes, id);
 	*out = NULL;
@@ -97,7 +97,7 @@ rpc_admission rpc_lanes_admit(rpc_lanes *lanes, uint32_t id, uint64_t seq, uint6
 
 void *rpc_lanes_end(rpc_lanes *lanes, uint32_t id, uint64_t seq, const uint8_t *reply, size_t size)
 {
-	rpc_lane  *lane = find_lane(lanes, id);
+	rpc_lane *lane = find_lane(lanes, id);
 	rpc_entry *entry = rpc_lanes_find(lanes, id, seq);
 	if (!entry)
 		return NULL;
@@ -123,9 +123,9 @@ void *rpc_lanes_end(rpc_lanes *lanes, uint32_t id, uint64_t seq, const uint8_t *
 }
 
 void *rpc_lanes_pass(rpc_lanes *lanes, uint32_t id, uint64_t seq, uint64_t fingerprint, const uint8_t *reply,
-                     size_t size)
+		     size_t size)
 {
-	rpc_entry    *entry;
+	rpc_entry *entry;
 	rpc_admission admission = rpc_lanes_admit(lanes, id, seq, fingerprint, NULL, &entry);
 	if (admission != RPC_ADMIT_RUN && admission != RPC_ADMIT_HOLD)
 		return NULL;
@@ -140,7 +140,7 @@ void *rpc_lanes_pass(rpc_lanes *lanes, uint32_t id, uint64_t seq, uint64_t finge
 
 void *rpc_lanes_cancel(rpc_lanes *lanes, uint32_t id, uint64_t seq)
 {
-	rpc_entry    *entry;
+	rpc_entry *entry;
 	rpc_admission admission = rpc_lanes_admit(lanes, id, seq, 0, NULL, &entry);
 	if (admission != RPC_ADMIT_RUN && admission != RPC_ADMIT_HOLD)
 		return NULL;
@@ -150,7 +150,7 @@ void *rpc_lanes_cancel(rpc_lanes *lanes, uint32_t id, uint64_t seq)
 
 bool rpc_lanes_is_cancelled(rpc_lanes *lanes, uint32_t id, uint64_t seq)
 {
-	rpc_lane  *lane = find_lane(lanes, id);
+	rpc_lane *lane = find_lane(lanes, id);
 	rpc_entry *entry = lane ? entry_at(lane, seq) : NULL;
 	return entry && entry->seq == seq && entry->state == RPC_ENTRY_CANCELLED;
 }
@@ -237,7 +237,7 @@ static void keep_reply(rpc_lanes *lanes, rpc_lane *lane, rpc_entry *entry, const
 		forget_reply(lanes, oldest);
 	}
 	if (size > entry->capacity) {
-		size_t   capacity = size < 512 ? 512 : size;
+		size_t capacity = size < 512 ? 512 : size;
 		uint8_t *grown = realloc(entry->reply, capacity);
 		if (!grown)
 			return;

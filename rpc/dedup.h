@@ -21,44 +21,44 @@
 
 typedef enum rpc_entry_state {
 	RPC_ENTRY_EMPTY = 0,
-	RPC_ENTRY_HELD,    /* came early, waits for its turn */
+	RPC_ENTRY_HELD, /* came early, waits for its turn */
 	RPC_ENTRY_RUNNING,
-	RPC_ENTRY_ENDED,   /* `reply` is what was answered */
-	RPC_ENTRY_PASSED,  /* an unordered call took this number; it is run again if repeated */
+	RPC_ENTRY_ENDED,    /* `reply` is what was answered */
+	RPC_ENTRY_PASSED,   /* an unordered call took this number; it is run again if repeated */
 	RPC_ENTRY_CANCELLED /* cancelled before it came */
 } rpc_entry_state;
 
 typedef struct rpc_entry {
-	uint64_t        seq;
-	uint64_t        fingerprint;
+	uint64_t seq;
+	uint64_t fingerprint;
 	rpc_entry_state state;
-	bool            kept;  /* reply is there; false: it was too large to keep */
-	void           *call;  /* HELD, RUNNING: borrowed */
-	uint8_t        *reply; /* owned */
-	size_t          size, capacity;
+	bool kept;      /* reply is there; false: it was too large to keep */
+	void *call;     /* HELD, RUNNING: borrowed */
+	uint8_t *reply; /* owned */
+	size_t size, capacity;
 } rpc_entry;
 
 typedef struct rpc_lane {
-	uint32_t  id;
-	uint64_t  next;  /* the lowest number that has not ended */
-	uint64_t  acked;
+	uint32_t id;
+	uint64_t next; /* the lowest number that has not ended */
+	uint64_t acked;
 	rpc_entry entries[RPC_LANE_WINDOW];
 } rpc_lane;
 
 typedef struct rpc_lanes {
 	rpc_lane *items[RPC_MAX_LANES];
-	size_t    len;
-	size_t    cached;     /* bytes of replies kept */
-	size_t    max_cached;
-	size_t    max_reply;
+	size_t len;
+	size_t cached; /* bytes of replies kept */
+	size_t max_cached;
+	size_t max_reply;
 } rpc_lanes;
 
 typedef enum rpc_admission {
-	RPC_ADMIT_RUN,      /* its turn is now */
-	RPC_ADMIT_HOLD,     /* its turn comes */
-	RPC_ADMIT_ATTACH,   /* it runs or waits already: entry->call */
-	RPC_ADMIT_REPLAY,   /* it has ended: entry->reply, if kept */
-	RPC_ADMIT_PASSED,   /* RPC_ENTRY_PASSED */
+	RPC_ADMIT_RUN,    /* its turn is now */
+	RPC_ADMIT_HOLD,   /* its turn comes */
+	RPC_ADMIT_ATTACH, /* it runs or waits already: entry->call */
+	RPC_ADMIT_REPLAY, /* it has ended: entry->reply, if kept */
+	RPC_ADMIT_PASSED, /* RPC_ENTRY_PASSED */
 	RPC_ADMIT_CANCELLED,
 	RPC_ADMIT_REUSED,   /* the same number for something else */
 	RPC_ADMIT_STALE,    /* ended long ago, or given up */
@@ -75,7 +75,7 @@ void *rpc_lanes_ack(rpc_lanes *lanes, uint32_t lane, uint64_t ack);
 
 /* May request `seq` run? *entry is set for ATTACH and REPLAY, and valid while the lock is held. seq is not 0. */
 rpc_admission rpc_lanes_admit(rpc_lanes *lanes, uint32_t lane, uint64_t seq, uint64_t fingerprint, void *call,
-                              rpc_entry **entry);
+			      rpc_entry **entry);
 
 /*
  * The call with this number has ended with these bytes. For HELD ones too, which then are passed over when their turn
@@ -88,14 +88,14 @@ void *rpc_lanes_end(rpc_lanes *lanes, uint32_t lane, uint64_t seq, const uint8_t
  * nothing when the number is not in the window or taken. Returns the call whose turn is now, or NULL.
  */
 void *rpc_lanes_pass(rpc_lanes *lanes, uint32_t lane, uint64_t seq, uint64_t fingerprint, const uint8_t *reply,
-                     size_t size);
+		     size_t size);
 
 /*
  * Frames of one connection may overtake each other: a request that is cancelled before it has come is not run when it
  * comes. Does nothing when it has come. Returns the call whose turn is now, or NULL.
  */
 void *rpc_lanes_cancel(rpc_lanes *lanes, uint32_t lane, uint64_t seq);
-bool  rpc_lanes_is_cancelled(rpc_lanes *lanes, uint32_t lane, uint64_t seq);
+bool rpc_lanes_is_cancelled(rpc_lanes *lanes, uint32_t lane, uint64_t seq);
 
 /* The entry of a call that is held or runs, or NULL. */
 rpc_entry *rpc_lanes_find(rpc_lanes *lanes, uint32_t lane, uint64_t seq);

@@ -23,7 +23,7 @@ static void run_on_worker(rpc_work *work);
 static bool prepare(rpc_call *call);
 
 static const rpc_method_entry *find_method(const rpc_server *server, const rpc_frame *frame);
-static bool                    is_method(const void *value, const void *key);
+static bool is_method(const void *value, const void *key);
 
 void rpc_dispatch(rpc_server *server, rpc_slot *slot, rpc_conn *conn, nng_msg *message)
 {
@@ -39,7 +39,8 @@ void rpc_dispatch(rpc_server *server, rpc_slot *slot, rpc_conn *conn, nng_msg *m
 	slot->asked = frame;
 	if (frame.major != RPC_FRAME_MAJOR) {
 		rpc_slot_refuse(slot, RPC_UNIMPLEMENTED, RPC_FLAG_NOT_EXECUTED,
-		                "protocol version %u is not spoken here, only version %u", frame.major, RPC_FRAME_MAJOR);
+				"protocol version %u is not spoken here, only version %u", frame.major,
+				RPC_FRAME_MAJOR);
 	} else if (frame.kind == RPC_KIND_HELLO) {
 		serve_hello(server, slot, conn, &frame);
 	} else if (frame.kind == RPC_KIND_CANCEL || frame.kind == RPC_KIND_CLOSE) {
@@ -50,14 +51,15 @@ void rpc_dispatch(rpc_server *server, rpc_slot *slot, rpc_conn *conn, nng_msg *m
 		atomic_store(&conn->said_bye, true);
 		rpc_slot_send(slot, rpc_reply_message(server, &frame, &ok, RPC_FLAG_LAST, NULL, 0, NULL, NULL));
 	} else if (frame.kind != RPC_KIND_REQUEST && frame.kind != RPC_KIND_NEXT) {
-		rpc_slot_refuse(slot, RPC_UNIMPLEMENTED, RPC_FLAG_NOT_EXECUTED, "unknown kind of frame: %u", frame.kind);
+		rpc_slot_refuse(slot, RPC_UNIMPLEMENTED, RPC_FLAG_NOT_EXECUTED, "unknown kind of frame: %u",
+				frame.kind);
 	} else if (frame.epoch && frame.epoch != server->epoch) {
 		refuse_epoch(server, slot);
 	} else if (frame.kind == RPC_KIND_REQUEST) {
 		serve_request(server, slot, conn, &frame, message); /* takes the message */
 		return;
 	} else {
-		rpc_code    code = RPC_FAILED_PRECONDITION;
+		rpc_code code = RPC_FAILED_PRECONDITION;
 		rpc_client *client = NULL;
 		if (!rpc_client_id_is_zero(frame.client_id))
 			client = rpc_peers_bind(server, conn, frame.client_id, &code);
@@ -89,14 +91,14 @@ static void serve_hello(rpc_server *server, rpc_slot *slot, rpc_conn *conn, cons
 static void refuse_epoch(rpc_server *server, rpc_slot *slot)
 {
 	char text[24];
-	int  size = snprintf(text, sizeof text, "%" PRIu64, server->epoch);
+	int size = snprintf(text, sizeof text, "%" PRIu64, server->epoch);
 
 	rpc_metadata metadata = {"ormd-epoch", text, (size_t)size};
-	rpc_status   status = {.message = "the server has been restarted"};
-	rpc_code     code = RPC_UNAVAILABLE;
+	rpc_status status = {.message = "the server has been restarted"};
+	rpc_code code = RPC_UNAVAILABLE;
 	atomic_fetch_add(&server->n_refused, 1);
 	rpc_slot_send(slot, rpc_reply_message(server, &slot->asked, &code, RPC_FLAG_NOT_EXECUTED | RPC_FLAG_LAST,
-	                                      &metadata, 1, &status, NULL));
+					      &metadata, 1, &status, NULL));
 }
 
 static void refuse_client(rpc_slot *slot, rpc_code code)
@@ -123,7 +125,7 @@ static void serve_one_way(rpc_server *server, rpc_conn *conn, const rpc_frame *f
 
 static void serve_request(rpc_server *server, rpc_slot *slot, rpc_conn *conn, const rpc_frame *frame, nng_msg *message)
 {
-	rpc_code    code = RPC_OK;
+	rpc_code code = RPC_OK;
 	rpc_client *client = NULL;
 	if (!rpc_client_id_is_zero(frame->client_id))
 		client = rpc_peers_bind(server, conn, frame->client_id, &code);
@@ -163,7 +165,7 @@ static void serve_request(rpc_server *server, rpc_slot *slot, rpc_conn *conn, co
 	uint64_t fingerprint = 0;
 	if (client) {
 		fingerprint = orm_hash_bytes(frame->payload, frame->payload_size) +
-		              orm_hash_u64(orm_hash_bytes(frame->path, frame->path_size));
+			      orm_hash_u64(orm_hash_bytes(frame->path, frame->path_size));
 	}
 	if (client && !(entry && entry->method->unordered))
 		serve_ordered(call, slot, fingerprint);
@@ -173,13 +175,13 @@ static void serve_request(rpc_server *server, rpc_slot *slot, rpc_conn *conn, co
 
 static void serve_ordered(rpc_call *call, rpc_slot *slot, uint64_t fingerprint)
 {
-	rpc_server      *server = call->server;
-	rpc_client      *client = call->client;
+	rpc_server *server = call->server;
+	rpc_client *client = call->client;
 	const rpc_frame *frame = &call->frame;
-	rpc_entry       *entry;
-	rpc_slot        *superseded = NULL;
-	rpc_call        *due = NULL;
-	nng_msg         *refusal = NULL;
+	rpc_entry *entry;
+	rpc_slot *superseded = NULL;
+	rpc_call *due = NULL;
+	nng_msg *refusal = NULL;
 
 	bool full = rpc_conn_full(call->conn, &server->limits);
 	bool draining = atomic_load(&server->draining);
@@ -187,22 +189,21 @@ static void serve_ordered(rpc_call *call, rpc_slot *slot, uint64_t fingerprint)
 	call->in_lane = true;
 	rpc_server_busy(server);
 	pthread_mutex_lock(&client->lock);
-	rpc_call     *acked = rpc_lanes_ack(&client->lanes, frame->lane, frame->ack_seq);
-	rpc_admission admission =
-	        rpc_lanes_admit(&client->lanes, frame->lane, frame->seq, fingerprint, call, &entry);
+	rpc_call *acked = rpc_lanes_ack(&client->lanes, frame->lane, frame->ack_seq);
+	rpc_admission admission = rpc_lanes_admit(&client->lanes, frame->lane, frame->seq, fingerprint, call, &entry);
 	switch (admission) {
 	case RPC_ADMIT_RUN:
 	case RPC_ADMIT_HOLD:
 		if (!full && !draining)
 			break;
 		{ /* Not run, but its number is used up, so that the next ones do not wait for it. */
-			rpc_code   code = draining ? RPC_UNAVAILABLE : RPC_RESOURCE_EXHAUSTED;
+			rpc_code code = draining ? RPC_UNAVAILABLE : RPC_RESOURCE_EXHAUSTED;
 			rpc_status status = {.message = draining ? "the server is draining: connect again later"
-			                                         : "too many requests under way on this connection"};
-			refusal = rpc_reply_message(server, frame, &code, RPC_FLAG_NOT_EXECUTED | RPC_FLAG_LAST, NULL, 0,
-			                            &status, NULL);
+								 : "too many requests under way on this connection"};
+			refusal = rpc_reply_message(server, frame, &code, RPC_FLAG_NOT_EXECUTED | RPC_FLAG_LAST, NULL,
+						    0, &status, NULL);
 			due = rpc_lanes_end(&client->lanes, frame->lane, frame->seq,
-			                    refusal ? nng_msg_body(refusal) : NULL, refusal ? nng_msg_len(refusal) : 0);
+					    refusal ? nng_msg_body(refusal) : NULL, refusal ? nng_msg_len(refusal) : 0);
 		}
 		break;
 	case RPC_ADMIT_ATTACH: {
@@ -238,9 +239,11 @@ static void serve_ordered(rpc_call *call, rpc_slot *slot, uint64_t fingerprint)
 	rpc_call_free(call);
 	rpc_server_done(server);
 	if (superseded) {
-		rpc_slot_refuse(superseded, RPC_ABORTED, RPC_FLAG_SUPERSEDED, "superseded by a repetition of this request");
+		rpc_slot_refuse(superseded, RPC_ABORTED, RPC_FLAG_SUPERSEDED,
+				"superseded by a repetition of this request");
 	} else if (admission == RPC_ADMIT_REPLAY && !kept) {
-		rpc_slot_refuse(slot, RPC_DATA_LOSS, 0, "the call has been executed, but its reply was too large to keep");
+		rpc_slot_refuse(slot, RPC_DATA_LOSS, 0,
+				"the call has been executed, but its reply was too large to keep");
 	} else if (admission == RPC_ADMIT_RUN || admission == RPC_ADMIT_HOLD || admission == RPC_ADMIT_REPLAY) {
 		if (admission != RPC_ADMIT_REPLAY)
 			atomic_fetch_add(&server->n_refused, 1);
@@ -255,21 +258,22 @@ static void refuse_number(rpc_slot *slot, rpc_admission admission)
 	switch (admission) {
 	case RPC_ADMIT_REUSED:
 		rpc_slot_refuse(slot, RPC_INVALID_ARGUMENT, RPC_FLAG_NOT_EXECUTED,
-		                "this request number was used for another request");
+				"this request number was used for another request");
 		break;
 	case RPC_ADMIT_CANCELLED:
 		rpc_slot_refuse(slot, RPC_CANCELLED, RPC_FLAG_NOT_EXECUTED, "cancelled before it began");
 		break;
 	case RPC_ADMIT_STALE:
-		rpc_slot_refuse(slot, RPC_OUT_OF_RANGE, RPC_FLAG_NOT_EXECUTED, "this request number is over and done with");
+		rpc_slot_refuse(slot, RPC_OUT_OF_RANGE, RPC_FLAG_NOT_EXECUTED,
+				"this request number is over and done with");
 		break;
 	case RPC_ADMIT_GAP:
 		rpc_slot_refuse(slot, RPC_OUT_OF_RANGE, RPC_FLAG_NOT_EXECUTED,
-		                "this request number is too far ahead: earlier ones are missing");
+				"this request number is too far ahead: earlier ones are missing");
 		break;
 	case RPC_ADMIT_TOO_MANY:
 		rpc_slot_refuse(slot, RPC_RESOURCE_EXHAUSTED, RPC_FLAG_NOT_EXECUTED, "a client has at most %d lanes",
-		                RPC_MAX_LANES);
+				RPC_MAX_LANES);
 		break;
 	default:
 		rpc_slot_refuse(slot, RPC_RESOURCE_EXHAUSTED, RPC_FLAG_NOT_EXECUTED, "out of memory");
@@ -281,11 +285,11 @@ static void serve_unordered(rpc_call *call, uint64_t fingerprint)
 {
 	rpc_server *server = call->server;
 	rpc_client *client = call->client;
-	rpc_slot   *slot = call->slot;
-	rpc_call   *due = NULL, *acked = NULL;
-	bool        cancelled = false;
-	bool        full = rpc_conn_full(call->conn, &server->limits);
-	bool        draining = atomic_load(&server->draining) && !(call->entry && call->entry->always);
+	rpc_slot *slot = call->slot;
+	rpc_call *due = NULL, *acked = NULL;
+	bool cancelled = false;
+	bool full = rpc_conn_full(call->conn, &server->limits);
+	bool draining = atomic_load(&server->draining) && !(call->entry && call->entry->always);
 
 	if (client) {
 		pthread_mutex_lock(&client->lock);
@@ -313,10 +317,11 @@ static void serve_unordered(rpc_call *call, uint64_t fingerprint)
 	if (cancelled)
 		refuse_number(slot, RPC_ADMIT_CANCELLED);
 	else if (draining)
-		rpc_slot_refuse(slot, RPC_UNAVAILABLE, RPC_FLAG_NOT_EXECUTED, "the server is draining: connect again later");
+		rpc_slot_refuse(slot, RPC_UNAVAILABLE, RPC_FLAG_NOT_EXECUTED,
+				"the server is draining: connect again later");
 	else
 		rpc_slot_refuse(slot, RPC_RESOURCE_EXHAUSTED, RPC_FLAG_NOT_EXECUTED,
-		                "too many requests under way on this connection");
+				"too many requests under way on this connection");
 }
 
 static void start_on_network(rpc_call *call)
@@ -324,7 +329,7 @@ static void start_on_network(rpc_call *call)
 	const rpc_method_entry *entry = call->entry;
 	if (!entry) {
 		rpc_call_fail(call, RPC_UNIMPLEMENTED, "there is no method %.*s", (int)call->frame.path_size,
-		              call->frame.path);
+			      call->frame.path);
 		return;
 	}
 	if (entry->method->try_inline && call->frame.payload_size <= RPC_INLINE_MAX) {
@@ -344,7 +349,8 @@ static void run_on_worker(rpc_work *work)
 	if (!call->request && !prepare(call))
 		return;
 	/* Not when its connection is lost: the client may be on its way back, to ask for just this. */
-	if (atomic_load(&call->cancelled) || atomic_load(&call->conn->process_gone) || atomic_load(&call->server->closing)) {
+	if (atomic_load(&call->cancelled) || atomic_load(&call->conn->process_gone) ||
+	    atomic_load(&call->server->closing)) {
 		rpc_call_fail(call, RPC_CANCELLED, "cancelled before it began");
 		return;
 	}
@@ -370,12 +376,12 @@ static bool prepare(rpc_call *call)
 	}
 	rpc_code code = rpc_head_unpack(call->frame.head, call->frame.head_size, &call->arena, &call->head);
 	if (code == RPC_OK) {
-		call->request = rpc_unpack(call->entry->input, call->frame.payload, call->frame.payload_size, &call->arena,
-		                           &code);
+		call->request = rpc_unpack(call->entry->input, call->frame.payload, call->frame.payload_size,
+					   &call->arena, &code);
 	}
 	if (code == RPC_RESOURCE_EXHAUSTED)
 		rpc_call_fail(call, code, "the request needs more than %zu bytes of memory; send less at once",
-		              server->limits.max_unpacked);
+			      server->limits.max_unpacked);
 	else if (code != RPC_OK)
 		rpc_call_fail(call, code, "the request is not a valid %s", call->entry->input->name);
 	return code == RPC_OK;
@@ -389,6 +395,6 @@ static const rpc_method_entry *find_method(const rpc_server *server, const rpc_f
 static bool is_method(const void *value, const void *key)
 {
 	const rpc_method_entry *entry = value;
-	const rpc_frame        *frame = key;
+	const rpc_frame *frame = key;
 	return entry->path_size == frame->path_size && memcmp(entry->path, frame->path, frame->path_size) == 0;
 }

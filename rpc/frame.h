@@ -56,12 +56,12 @@ enum {
 };
 
 typedef struct rpc_frame {
-	uint8_t        major, minor, kind, flags, code;
-	uint16_t       path_size;
-	uint32_t       head_size, payload_size, lane, deadline_ms, chunk;
-	uint8_t        client_id[RPC_CLIENT_ID_SIZE];
-	uint64_t       epoch, seq, ack_seq;
-	const char    *path; /* borrowed from the decoded bytes, not terminated */
+	uint8_t major, minor, kind, flags, code;
+	uint16_t path_size;
+	uint32_t head_size, payload_size, lane, deadline_ms, chunk;
+	uint8_t client_id[RPC_CLIENT_ID_SIZE];
+	uint64_t epoch, seq, ack_seq;
+	const char *path; /* borrowed from the decoded bytes, not terminated */
 	const uint8_t *head, *payload;
 } rpc_frame;
 

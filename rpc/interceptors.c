@@ -11,15 +11,15 @@
 enum { MAX_METHODS = 128 };
 
 struct rpc_metrics {
-	pthread_mutex_t    lock;
-	size_t             len;
+	pthread_mutex_t lock;
+	size_t len;
 	rpc_method_metrics items[MAX_METHODS]; /* [0]: what is no method of ours */
 };
 
-static void     log_end(rpc_call *call, rpc_code code, int64_t duration_us, size_t request_size, size_t reply_size,
-                        void *context);
-static void     count_end(rpc_call *call, rpc_code code, int64_t duration_us, size_t request_size, size_t reply_size,
-                          void *context);
+static void log_end(rpc_call *call, rpc_code code, int64_t duration_us, size_t request_size, size_t reply_size,
+		    void *context);
+static void count_end(rpc_call *call, rpc_code code, int64_t duration_us, size_t request_size, size_t reply_size,
+		      void *context);
 static unsigned bucket_of(uint64_t us);
 
 rpc_interceptor rpc_call_log_interceptor(rpc_call_log *log)
@@ -72,23 +72,23 @@ uint64_t rpc_method_metrics_quantile(const rpc_method_metrics *metrics, double s
 }
 
 static void log_end(rpc_call *call, rpc_code code, int64_t duration_us, size_t request_size, size_t reply_size,
-                    void *context)
+		    void *context)
 {
 	const rpc_call_log *log = context;
-	const rpc_peer     *peer = rpc_call_peer(call);
-	char                line[256];
+	const rpc_peer *peer = rpc_call_peer(call);
+	char line[256];
 	snprintf(line, sizeof line, "%s %s %" PRId64 " us, %zu bytes in, %zu out, connection %" PRIu64 " pid %" PRId64,
-	         rpc_call_method(call), rpc_code_name(code), duration_us, request_size, reply_size, peer->connection,
-	         peer->pid);
+		 rpc_call_method(call), rpc_code_name(code), duration_us, request_size, reply_size, peer->connection,
+		 peer->pid);
 	log->log(code == RPC_OK ? LOG_DEBUG : LOG_INFO, line, log->context);
 }
 
 static void count_end(rpc_call *call, rpc_code code, int64_t duration_us, size_t request_size, size_t reply_size,
-                      void *context)
+		      void *context)
 {
 	rpc_metrics *metrics = context;
-	const char  *method = rpc_call_method(call);
-	uint64_t     us = duration_us > 0 ? (uint64_t)duration_us : 0;
+	const char *method = rpc_call_method(call);
+	uint64_t us = duration_us > 0 ? (uint64_t)duration_us : 0;
 	pthread_mutex_lock(&metrics->lock);
 	size_t i = 1;
 	while (i < metrics->len && strcmp(metrics->items[i].method, method) != 0)

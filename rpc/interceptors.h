@@ -8,7 +8,7 @@
 /* A line per call: method, code, time, sizes. LOG_DEBUG, failed calls LOG_INFO. `log` is called from any thread. */
 typedef struct rpc_call_log {
 	void (*log)(int level, const char *message, void *context);
-	void  *context;
+	void *context;
 } rpc_call_log;
 
 rpc_interceptor rpc_call_log_interceptor(rpc_call_log *log); /* borrows log */
@@ -19,14 +19,14 @@ typedef struct rpc_metrics rpc_metrics;
 #define RPC_METRICS_BUCKETS 32
 
 typedef struct rpc_method_metrics {
-	char     method[96];
+	char method[96];
 	uint64_t calls, failed, bytes_in, bytes_out, total_us, max_us;
 	uint64_t took[RPC_METRICS_BUCKETS]; /* [i]: calls that took less than 2^i us, and at least half of that */
 	uint64_t codes[17];                 /* by rpc_code */
 } rpc_method_metrics;
 
-rpc_metrics    *rpc_metrics_new(void); /* NULL: out of memory. Owned */
-void            rpc_metrics_free(rpc_metrics *metrics); /* after the server; NULL allowed */
+rpc_metrics *rpc_metrics_new(void);                            /* NULL: out of memory. Owned */
+void rpc_metrics_free(rpc_metrics *metrics);                   /* after the server; NULL allowed */
 rpc_interceptor rpc_metrics_interceptor(rpc_metrics *metrics); /* borrows metrics */
 
 /* Copy what was counted so far into items[max]; returns how many methods there are. */

@@ -30,71 +30,68 @@ enum {
 	BUFFER_SIZE = 65536,
 	MAX_EVENTS = 64,
 	BACKLOG = 1024,
-	LOOK_MS = 50,         /* how often the clock is looked at while somebody is waited for */
-	GREETING_MS = 10000,  /* who has not greeted by then is not one of us */
+	LOOK_MS = 50,          /* how often the clock is looked at while somebody is waited for */
+	GREETING_MS = 10000,   /* who has not greeted by then is not one of us */
 	ACCEPT_AGAIN_MS = 100, /* after running out of descriptors */
 	EXTRA_QUEUED = 1 << 20
 };
 
-typedef enum source_kind {
-	SOURCE_ACCEPTOR,
-	SOURCE_LINE
-} source_kind;
+typedef enum source_kind { SOURCE_ACCEPTOR, SOURCE_LINE } source_kind;
 
 struct rpc_acceptor {
-	source_kind   kind; /* first */
-	int           fd;
-	bool          retired; /* under the lines' lock */
+	source_kind kind; /* first */
+	int fd;
+	bool retired; /* under the lines' lock */
 	rpc_acceptor *next;
 };
 
 /* What of a reply the socket has not taken yet. */
 typedef struct output {
 	struct output *next;
-	nng_msg       *message;
-	uint8_t        prefix[PREFIX_SIZE];
-	size_t         done; /* bytes, of the prefix and the message */
-	int64_t        since;
+	nng_msg *message;
+	uint8_t prefix[PREFIX_SIZE];
+	size_t done; /* bytes, of the prefix and the message */
+	int64_t since;
 } output;
 
 struct rpc_line {
 	source_kind kind; /* first */
-	rpc_conn   *conn; /* whose line this is; the thread has a reference */
-	rpc_line   *next, *prev;
+	rpc_conn *conn;   /* whose line this is; the thread has a reference */
+	rpc_line *next, *prev;
 
 	/* The thread's: what comes in. */
-	bool     greeted;
-	int64_t  began;
-	uint8_t  prefix[PREFIX_SIZE];
-	size_t   prefix_size;
+	bool greeted;
+	int64_t began;
+	uint8_t prefix[PREFIX_SIZE];
+	size_t prefix_size;
 	nng_msg *message; /* what follows it */
-	size_t   have;
+	size_t have;
 
-	atomic_bool     broken; /* takes and gives nothing any more */
-	pthread_mutex_t lock;   /* for the rest: what goes out */
-	int             fd;     /* -1: closed */
-	bool            paused; /* not read from */
-	output         *first, *last;
+	atomic_bool broken;   /* takes and gives nothing any more */
+	pthread_mutex_t lock; /* for the rest: what goes out */
+	int fd;               /* -1: closed */
+	bool paused;          /* not read from */
+	output *first, *last;
 };
 
-static void   *serve_lines(void *arg);
-static int     next_look_ms(rpc_server *server);
-static void    look_after(rpc_server *server, int64_t now);
-static void    drop_retired(rpc_server *server);
-static void    watch_acceptors(rpc_server *server, bool on);
-static void    accept_lines(rpc_server *server, const rpc_acceptor *acceptor);
-static bool    open_line(rpc_server *server, int fd);
-static void    end_line(rpc_server *server, rpc_line *line);
-static bool    take_in(rpc_server *server, rpc_line *line);
-static bool    feed(rpc_server *server, rpc_line *line, const uint8_t *bytes, size_t size);
-static bool    greet(rpc_server *server, rpc_line *line);
-static bool    begin_message(const rpc_server *server, rpc_line *line);
-static void    end_message(rpc_server *server, rpc_line *line);
+static void *serve_lines(void *arg);
+static int next_look_ms(rpc_server *server);
+static void look_after(rpc_server *server, int64_t now);
+static void drop_retired(rpc_server *server);
+static void watch_acceptors(rpc_server *server, bool on);
+static void accept_lines(rpc_server *server, const rpc_acceptor *acceptor);
+static bool open_line(rpc_server *server, int fd);
+static void end_line(rpc_server *server, rpc_line *line);
+static bool take_in(rpc_server *server, rpc_line *line);
+static bool feed(rpc_server *server, rpc_line *line, const uint8_t *bytes, size_t size);
+static bool greet(rpc_server *server, rpc_line *line);
+static bool begin_message(const rpc_server *server, rpc_line *line);
+static void end_message(rpc_server *server, rpc_line *line);
 static ssize_t write_some(int fd, const uint8_t *prefix, nng_msg *message, size_t done);
-static void    break_off(rpc_line *line);
-static void    flush(rpc_server *server, rpc_line *line);
-static void    arm(const rpc_server *server, rpc_line *line);
-static void    wake(const rpc_server *server);
+static void break_off(rpc_line *line);
+static void flush(rpc_server *server, rpc_line *line);
+static void arm(const rpc_server *server, rpc_line *line);
+static void wake(const rpc_server *server);
 
 bool rpc_lines_init(rpc_server *server)
 {
@@ -146,7 +143,7 @@ void rpc_lines_fini(rpc_server *server)
 
 rpc_acceptor *rpc_lines_listen(rpc_server *server, int fd)
 {
-	rpc_lines    *lines = &server->lines;
+	rpc_lines *lines = &server->lines;
 	rpc_acceptor *acceptor = malloc(sizeof *acceptor);
 	if (!acceptor)
 		return NULL;
@@ -181,9 +178,9 @@ bool rpc_lines_have_written(const rpc_server *server)
 void rpc_line_send(rpc_conn *conn, uint32_t tag, nng_msg *message)
 {
 	rpc_line *line = conn->line;
-	uint8_t   prefix[PREFIX_SIZE] = {1};
-	uint64_t  length = (uint64_t)nng_msg_len(message) + TAG_SIZE;
-	size_t    whole = PREFIX_SIZE + nng_msg_len(message);
+	uint8_t prefix[PREFIX_SIZE] = {1};
+	uint64_t length = (uint64_t)nng_msg_len(message) + TAG_SIZE;
+	size_t whole = PREFIX_SIZE + nng_msg_len(message);
 	for (int i = 0; i < 8; i++)
 		prefix[1 + i] = (uint8_t)(length >> (56 - 8 * i));
 	for (int i = 0; i < TAG_SIZE; i++)
@@ -239,8 +236,8 @@ void rpc_line_free(rpc_line *line)
 
 static void *serve_lines(void *arg)
 {
-	rpc_server        *server = arg;
-	rpc_lines         *lines = &server->lines;
+	rpc_server *server = arg;
+	rpc_lines *lines = &server->lines;
 	struct epoll_event ready[MAX_EVENTS];
 	while (!atomic_load(&lines->ending)) {
 		int n = epoll_wait(lines->epoll_fd, ready, MAX_EVENTS, next_look_ms(server));
@@ -261,7 +258,7 @@ static void *serve_lines(void *arg)
 		}
 		if (woken) {
 			uint64_t count;
-			ssize_t  got = read(lines->event_fd, &count, sizeof count);
+			ssize_t got = read(lines->event_fd, &count, sizeof count);
 			(void)got;
 			drop_retired(server); /* after the events, which may be about them */
 		}
@@ -352,7 +349,7 @@ static void accept_lines(rpc_server *server, const rpc_acceptor *acceptor)
 static bool open_line(rpc_server *server, int fd)
 {
 	static const uint8_t greeting[GREETING_SIZE] = {0, 'S', 'P', 0, 0, 0x31, 0, 0};
-	rpc_lines           *lines = &server->lines;
+	rpc_lines *lines = &server->lines;
 	if (send(fd, greeting, sizeof greeting, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)sizeof greeting)
 		return false;
 	rpc_line *line = calloc(1, sizeof *line);
@@ -373,7 +370,7 @@ static bool open_line(rpc_server *server, int fd)
 		return false;
 	}
 	struct ucred credentials;
-	socklen_t    size = sizeof credentials;
+	socklen_t size = sizeof credentials;
 	conn->peer.connection = (UINT64_C(1) << 32) + lines->n_opened++; /* nng's have 32 bits */
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0) {
 		conn->peer.local = true;
@@ -391,8 +388,8 @@ static bool open_line(rpc_server *server, int fd)
 static void end_line(rpc_server *server, rpc_line *line)
 {
 	rpc_lines *lines = &server->lines;
-	rpc_conn  *conn = line->conn;
-	output    *rest;
+	rpc_conn *conn = line->conn;
+	output *rest;
 	pthread_mutex_lock(&line->lock);
 	atomic_store(&line->broken, true);
 	close(line->fd);
@@ -429,8 +426,8 @@ static bool take_in(rpc_server *server, rpc_line *line)
 {
 	if (line->paused) /* only an end is reported now */
 		return false;
-	size_t  missing = line->message ? nng_msg_len(line->message) - line->have : 0;
-	bool    directly = missing > BUFFER_SIZE;
+	size_t missing = line->message ? nng_msg_len(line->message) - line->have : 0;
+	bool directly = missing > BUFFER_SIZE;
 	uint8_t *to = directly ? (uint8_t *)nng_msg_body(line->message) + line->have : server->lines.buffer;
 	ssize_t got = recv(line->fd, to, directly ? missing : BUFFER_SIZE, MSG_DONTWAIT);
 	if (got < 0)
@@ -501,7 +498,7 @@ static bool greet(rpc_server *server, rpc_line *line)
 static bool begin_message(const rpc_server *server, rpc_line *line)
 {
 	const uint8_t *p = line->prefix;
-	uint64_t       length = 0;
+	uint64_t length = 0;
 	if (*p++ != 1)
 		return false;
 	for (int i = 0; i < 8; i++)
@@ -528,7 +525,7 @@ static void end_message(rpc_server *server, rpc_line *line)
 /* How many bytes the socket took, 0 if it has no room; -1: broken. */
 static ssize_t write_some(int fd, const uint8_t *prefix, nng_msg *message, size_t done)
 {
-	struct iovec  parts[2] = {{(uint8_t *)prefix, PREFIX_SIZE}, {nng_msg_body(message), nng_msg_len(message)}};
+	struct iovec parts[2] = {{(uint8_t *)prefix, PREFIX_SIZE}, {nng_msg_body(message), nng_msg_len(message)}};
 	struct msghdr header = {.msg_iov = parts, .msg_iovlen = 2};
 	if (done < PREFIX_SIZE) {
 		parts[0].iov_base = (uint8_t *)prefix + done;
@@ -561,7 +558,7 @@ static void flush(rpc_server *server, rpc_line *line)
 	bool full = false, waited = line->first != NULL;
 	while (line->first && !full && !atomic_load(&line->broken)) {
 		output *first = line->first;
-		size_t  whole = PREFIX_SIZE + nng_msg_len(first->message);
+		size_t whole = PREFIX_SIZE + nng_msg_len(first->message);
 		ssize_t sent = write_some(line->fd, first->prefix, first->message, first->done);
 		if (sent < 0) {
 			break_off(line);
@@ -600,6 +597,6 @@ static void arm(const rpc_server *server, rpc_line *line)
 static void wake(const rpc_server *server)
 {
 	uint64_t one = 1;
-	ssize_t  written = write(server->lines.event_fd, &one, sizeof one);
+	ssize_t written = write(server->lines.event_fd, &one, sizeof one);
 	(void)written; /* the counter being full wakes the thread as well */
 }

@@ -2,12 +2,12 @@
 /*
  * Addresses, and the canary that keeps local ones alive.
  *
- * A local address must stay alive whatever happens to it (nng before 1.6.0 stopped accepting for ever when a client connected
- * and was gone at the wrong moment, issue 1518; somebody may remove the socket's file). So a local listener is bound to a
- * hidden name in the same directory and renamed over the public path, and the canary makes a whole call over the public path
- * every second. When that is not answered, a second hidden listener is renamed over: connections that exist are not
- * touched. The rename also means that the public path never shows with wider permissions than asked for, and a symlink there
- * is replaced, not followed. A lock file keeps a second server away from the path.
+ * A local address must stay alive whatever happens to it (nng before 1.6.0 stopped accepting for ever when a client
+ * connected and was gone at the wrong moment, issue 1518; somebody may remove the socket's file). So a local listener
+ * is bound to a hidden name in the same directory and renamed over the public path, and the canary makes a whole call
+ * over the public path every second. When that is not answered, a second hidden listener is renamed over: connections
+ * that exist are not touched. The rename also means that the public path never shows with wider permissions than asked
+ * for, and a symlink there is replaced, not followed. A lock file keeps a second server away from the path.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,24 +33,24 @@
 enum { PROBE_EVERY_MS = 1000, PROBE_AGAIN_MS = 50, PROBE_TIMEOUT_MS = 500, MISSES = 2 };
 
 typedef struct rpc_listener {
-	char        *address;
-	const char  *path; /* ipc: inside address; else NULL */
+	char *address;
+	const char *path;       /* ipc: inside address; else NULL */
 	rpc_acceptor *acceptor; /* ipc */
-	int          lock; /* descriptor of the lock file */
-	unsigned     n_misses;
+	int lock;               /* descriptor of the lock file */
+	unsigned n_misses;
 } rpc_listener;
 
-static rpc_code  listen_ipc(rpc_server *server, rpc_listener *listener, rpc_status *status);
-static rpc_code  listen_tcp(rpc_server *server, rpc_listener *listener, rpc_status *status);
-static rpc_code  lock_path(rpc_listener *listener, rpc_status *status);
-static int       open_lock(const char *name);
-static int       bind_hidden(rpc_server *server, const char *path, rpc_acceptor **acceptor);
-static rpc_code  refuse(rpc_status *status, rpc_code code, const char *format, ...)
-        __attribute__((format(printf, 3, 4)));
-static bool      is_loopback(const char *host);
-static void     *canary(void *arg);
-static void      check(rpc_server *server, rpc_listener *listener);
-static bool      probe(const rpc_listener *listener, bool *known);
+static rpc_code listen_ipc(rpc_server *server, rpc_listener *listener, rpc_status *status);
+static rpc_code listen_tcp(rpc_server *server, rpc_listener *listener, rpc_status *status);
+static rpc_code lock_path(rpc_listener *listener, rpc_status *status);
+static int open_lock(const char *name);
+static int bind_hidden(rpc_server *server, const char *path, rpc_acceptor **acceptor);
+static rpc_code refuse(rpc_status *status, rpc_code code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+static bool is_loopback(const char *host);
+static void *canary(void *arg);
+static void check(rpc_server *server, rpc_listener *listener);
+static bool probe(const rpc_listener *listener, bool *known);
 
 rpc_code rpc_server_listen(rpc_server *server, const char *address, rpc_status *status)
 {
@@ -69,7 +69,7 @@ rpc_code rpc_server_listen(rpc_server *server, const char *address, rpc_status *
 		code = listen_tcp(server, listener, status);
 	else
 		code = refuse(status, RPC_INVALID_ARGUMENT,
-		              "cannot listen on %s: an address begins with ipc://, tcp:// or tls+tcp://", address);
+			      "cannot listen on %s: an address begins with ipc://, tcp:// or tls+tcp://", address);
 	if (code != RPC_OK) {
 		if (listener->lock >= 0)
 			close(listener->lock);
@@ -133,8 +133,8 @@ static rpc_code listen_ipc(rpc_server *server, rpc_listener *listener, rpc_statu
 	listener->path = listener->address + 6;
 	/* ".<name>.<pid>.<n>" must fit as well */
 	if (!*listener->path || strlen(listener->path) + 24 > limit)
-		return refuse(status, RPC_INVALID_ARGUMENT, "%s: the path of a socket has 1 to %zu bytes", listener->address,
-		              limit - 24);
+		return refuse(status, RPC_INVALID_ARGUMENT, "%s: the path of a socket has 1 to %zu bytes",
+			      listener->address, limit - 24);
 	rpc_code code = lock_path(listener, status);
 	if (code != RPC_OK)
 		return code;
@@ -150,18 +150,18 @@ static rpc_code listen_ipc(rpc_server *server, rpc_listener *listener, rpc_statu
 
 static rpc_code listen_tcp(rpc_server *server, rpc_listener *listener, rpc_status *status)
 {
-	bool        tls = strncmp(listener->address, "tls", 3) == 0;
+	bool tls = strncmp(listener->address, "tls", 3) == 0;
 	const char *host = strstr(listener->address, "://") + 3;
 	if (tls && !server->tls_ca)
 		return refuse(status, RPC_INVALID_ARGUMENT, "%s: certificates are needed (ca_file and cert_key_file)",
-		              listener->address);
+			      listener->address);
 	if (!tls && !is_loopback(host))
 		return refuse(status, RPC_PERMISSION_DENIED,
-		              "%s: without TLS only this machine may be served (127.0.0.1, [::1]); use tls+tcp://",
-		              listener->address);
-	nng_listener    bound;
+			      "%s: without TLS only this machine may be served (127.0.0.1, [::1]); use tls+tcp://",
+			      listener->address);
+	nng_listener bound;
 	nng_tls_config *config = NULL;
-	int             result = nng_listener_create(&bound, server->socket, listener->address);
+	int result = nng_listener_create(&bound, server->socket, listener->address);
 	if (result == 0 && tls) {
 		result = nng_tls_config_alloc(&config, NNG_TLS_MODE_SERVER);
 		if (result == 0)
@@ -182,10 +182,10 @@ static rpc_code listen_tcp(rpc_server *server, rpc_listener *listener, rpc_statu
 	if (result != 0) {
 		nng_listener_close(bound);
 		return refuse(status, result == NNG_EADDRINUSE ? RPC_ALREADY_EXISTS : RPC_UNAVAILABLE,
-		              "cannot listen on %s: %s", listener->address, nng_strerror(result));
+			      "cannot listen on %s: %s", listener->address, nng_strerror(result));
 	}
 	char *colon = strrchr(listener->address, ':');
-	int   port;
+	int port;
 	if (strcmp(colon, ":0") == 0 && nng_listener_get_int(bound, NNG_OPT_TCP_BOUND_PORT, &port) == 0) {
 		char *address;
 		if (asprintf(&address, "%.*s:%d", (int)(colon - listener->address), listener->address, port) < 0)
@@ -203,18 +203,18 @@ static rpc_code lock_path(rpc_listener *listener, rpc_status *status)
 	snprintf(name, sizeof name, "%s.lock", listener->path);
 	int fd = open_lock(name);
 	if (fd < 0 && errno == EWOULDBLOCK) {
-		char    holder[32] = "";
-		int     other = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		char holder[32] = "";
+		int other = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 		ssize_t size = other < 0 ? 0 : read(other, holder, sizeof holder - 1);
 		if (other >= 0)
 			close(other);
 		holder[size > 0 ? strspn(holder, "0123456789") : 0] = '\0';
 		return refuse(status, RPC_ALREADY_EXISTS, "%s is served already, by process %s", listener->address,
-		              *holder ? holder : "(unknown)");
+			      *holder ? holder : "(unknown)");
 	}
 	if (fd < 0)
-		return refuse(status, errno == EACCES ? RPC_PERMISSION_DENIED : RPC_UNAVAILABLE, "cannot lock %s: %s", name,
-		              strerror(errno));
+		return refuse(status, errno == EACCES ? RPC_PERMISSION_DENIED : RPC_UNAVAILABLE, "cannot lock %s: %s",
+			      name, strerror(errno));
 	listener->lock = fd;
 	if (ftruncate(fd, 0) != 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0)
 		return refuse(status, RPC_UNAVAILABLE, "cannot write %s: %s", name, strerror(errno));
@@ -247,10 +247,10 @@ static int bind_hidden(rpc_server *server, const char *path, rpc_acceptor **acce
 {
 	static atomic_uint n;
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	const char        *slash = strrchr(path, '/');
-	int                folder = slash ? (int)(slash - path) + 1 : 0;
+	const char *slash = strrchr(path, '/');
+	int folder = slash ? (int)(slash - path) + 1 : 0;
 	int size = snprintf(address.sun_path, sizeof address.sun_path, "%.*s.%s.%ld.%u", folder, path, path + folder,
-	                    (long)getpid(), atomic_fetch_add(&n, 1));
+			    (long)getpid(), atomic_fetch_add(&n, 1));
 	if (size < 0 || (size_t)size >= sizeof address.sun_path)
 		return ENAMETOOLONG;
 	unlink(address.sun_path);
@@ -297,7 +297,7 @@ static bool is_loopback(const char *host)
 static void *canary(void *arg)
 {
 	rpc_server *server = arg;
-	int64_t     pause_ms = PROBE_EVERY_MS;
+	int64_t pause_ms = PROBE_EVERY_MS;
 	pthread_mutex_lock(&server->canary_lock);
 	while (!server->canary_ending) {
 		struct timespec until;
@@ -334,10 +334,10 @@ static void check(rpc_server *server, rpc_listener *listener)
 	if (++listener->n_misses < MISSES)
 		return;
 	rpc_acceptor *fresh;
-	int           why = bind_hidden(server, listener->path, &fresh);
+	int why = bind_hidden(server, listener->path, &fresh);
 	if (why != 0) {
-		rpc_server_log(server, LOG_ERR, "%s does not answer and cannot be listened on again: %s", listener->address,
-		               strerror(why));
+		rpc_server_log(server, LOG_ERR, "%s does not answer and cannot be listened on again: %s",
+			       listener->address, strerror(why));
 		return;
 	}
 	rpc_lines_retire(server, listener->acceptor); /* who waits in its queue connects anew */
@@ -351,23 +351,21 @@ static void check(rpc_server *server, rpc_listener *listener)
 static bool probe(const rpc_listener *listener, bool *known)
 {
 	static const char path[] = "/ormd.rpc.v1.Health/Check";
-	uint8_t           bytes[RPC_FRAME_HEADER_SIZE + sizeof path - 1];
-	rpc_frame         frame = {.kind = RPC_KIND_REQUEST,
-	                           .path_size = sizeof path - 1,
-	                           .seq = 1,
-	                           .deadline_ms = PROBE_TIMEOUT_MS};
+	uint8_t bytes[RPC_FRAME_HEADER_SIZE + sizeof path - 1];
+	rpc_frame frame = {
+		.kind = RPC_KIND_REQUEST, .path_size = sizeof path - 1, .seq = 1, .deadline_ms = PROBE_TIMEOUT_MS};
 	rpc_frame_encode(&frame, bytes);
 	memcpy(bytes + RPC_FRAME_HEADER_SIZE, path, sizeof path - 1);
 
-	char           why[256];
-	rpc_code       code;
-	int64_t        deadline = orm_deadline_in_ms(PROBE_TIMEOUT_MS);
+	char why[256];
+	rpc_code code;
+	int64_t deadline = orm_deadline_in_ms(PROBE_TIMEOUT_MS);
 	rpc_transport *transport = rpc_transport_open_sp(listener->address, 1 << 16, deadline, &code, why);
 	*known = transport || code != RPC_RESOURCE_EXHAUSTED;
 	if (!transport)
 		return false;
 	uint8_t *reply = NULL;
-	size_t   size;
+	size_t size;
 	code = transport->ops->send(transport, 1, bytes, sizeof bytes, deadline);
 	if (code == RPC_OK)
 		code = transport->ops->receive(transport, &reply, &size, deadline);

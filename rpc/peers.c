@@ -19,23 +19,23 @@
 #include "base/clock.h"
 #include "rpc/server_internal.h"
 
-static void       pipe_added(nng_pipe pipe, nng_pipe_ev event, void *arg);
-static void       pipe_removed(nng_pipe pipe, nng_pipe_ev event, void *arg);
-static void       post(rpc_server *server, rpc_conn *conn, int kind);
-static void      *watch(void *arg);
-static void       handle_event(rpc_server *server, rpc_event *event);
-static void       process_ended(rpc_server *server, rpc_conn *conn);
-static void       forget_earlier(rpc_server *server, const rpc_conn *conn);
-static void       limit_lingering(rpc_server *server);
-static void       drop_watched(rpc_server *server, rpc_conn *conn);
-static void       stop_watching(rpc_server *server, rpc_conn *conn);
+static void pipe_added(nng_pipe pipe, nng_pipe_ev event, void *arg);
+static void pipe_removed(nng_pipe pipe, nng_pipe_ev event, void *arg);
+static void post(rpc_server *server, rpc_conn *conn, int kind);
+static void *watch(void *arg);
+static void handle_event(rpc_server *server, rpc_event *event);
+static void process_ended(rpc_server *server, rpc_conn *conn);
+static void forget_earlier(rpc_server *server, const rpc_conn *conn);
+static void limit_lingering(rpc_server *server);
+static void drop_watched(rpc_server *server, rpc_conn *conn);
+static void stop_watching(rpc_server *server, rpc_conn *conn);
 static rpc_client *client_new(rpc_server *server, const uint8_t *id, int64_t uid);
-static bool       evict_client(rpc_server *server, int64_t now);
-static bool       may_forget(const rpc_client *client);
-static bool       is_conn(const void *value, const void *key);
-static bool       is_client(const void *value, const void *key);
-static uint64_t   client_hash(const uint8_t *id);
-static bool       process_has_ended(int pidfd);
+static bool evict_client(rpc_server *server, int64_t now);
+static bool may_forget(const rpc_client *client);
+static bool is_conn(const void *value, const void *key);
+static bool is_client(const void *value, const void *key);
+static uint64_t client_hash(const uint8_t *id);
+static bool process_has_ended(int pidfd);
 
 bool rpc_peers_init(rpc_server *server)
 {
@@ -77,7 +77,7 @@ void rpc_peers_end(rpc_server *server)
 		free(event);
 	}
 	peers->first = peers->last = NULL;
-	size_t    cursor = 0;
+	size_t cursor = 0;
 	rpc_conn *conn;
 	while ((conn = orm_map_next(&peers->conns, &cursor)))
 		rpc_conn_unref(conn);
@@ -107,12 +107,12 @@ rpc_conn *rpc_peers_conn(rpc_server *server, nng_pipe pipe)
 bool rpc_peers_add(rpc_server *server, rpc_conn *conn)
 {
 	rpc_peers *peers = &server->peers;
-	uint64_t   id = conn->peer.connection;
+	uint64_t id = conn->peer.connection;
 	if (conn->peer.pid > 0)
 		conn->pidfd = (int)syscall(SYS_pidfd_open, (pid_t)conn->peer.pid, 0U);
 	pthread_mutex_lock(&peers->lock);
 	bool ok = !peers->ending && peers->conns.len < server->limits.max_clients &&
-	          orm_map_put(&peers->conns, orm_hash_u64(id), conn);
+		  orm_map_put(&peers->conns, orm_hash_u64(id), conn);
 	if (ok) {
 		atomic_fetch_add(&conn->refs, 1);
 		atomic_fetch_add(&server->n_conns, 1);
@@ -128,7 +128,7 @@ void rpc_peers_remove(rpc_server *server, rpc_conn *conn)
 	rpc_peers *peers = &server->peers;
 	pthread_mutex_lock(&peers->lock);
 	int64_t now = orm_clock_us();
-	bool    there = orm_map_remove(&peers->conns, orm_hash_u64(conn->peer.connection), conn);
+	bool there = orm_map_remove(&peers->conns, orm_hash_u64(conn->peer.connection), conn);
 	if (there) {
 		atomic_store(&conn->closed_at, now);
 		rpc_client *client = atomic_load(&conn->client);
@@ -167,7 +167,7 @@ void rpc_conn_hang_up(rpc_conn *conn)
 
 rpc_client *rpc_peers_bind(rpc_server *server, rpc_conn *conn, const uint8_t *id, rpc_code *code)
 {
-	rpc_peers  *peers = &server->peers;
+	rpc_peers *peers = &server->peers;
 	rpc_client *client = atomic_load_explicit(&conn->client, memory_order_acquire);
 	if (client) { /* a connection is one client's */
 		if (memcmp(client->id, id, RPC_CLIENT_ID_SIZE) == 0)
@@ -184,14 +184,15 @@ rpc_client *rpc_peers_bind(rpc_server *server, rpc_conn *conn, const uint8_t *id
 	} else if (!client && atomic_load(&conn->closed_at)) {
 		*code = RPC_CANCELLED;
 	} else if (!client) {
-		int64_t  now = orm_clock_us();
+		int64_t now = orm_clock_us();
 		uint64_t hash = client_hash(id);
 		client = orm_map_get(&peers->clients, hash, is_client, id);
 		if (client && client->uid != conn->peer.uid) { /* another user's id: stolen */
 			*code = RPC_PERMISSION_DENIED;
 			client = NULL;
 		} else if (!client) {
-			bool room = peers->clients.len < (size_t)server->limits.max_clients * 4 || evict_client(server, now);
+			bool room = peers->clients.len < (size_t)server->limits.max_clients * 4 ||
+				    evict_client(server, now);
 			client = room ? client_new(server, id, conn->peer.uid) : NULL;
 			if (client && !orm_map_put(&peers->clients, hash, client)) {
 				rpc_client_unref(client);
@@ -213,9 +214,9 @@ rpc_client *rpc_peers_bind(rpc_server *server, rpc_conn *conn, const uint8_t *id
 
 void rpc_peers_sweep(rpc_server *server, int64_t now)
 {
-	rpc_peers  *peers = &server->peers;
+	rpc_peers *peers = &server->peers;
 	rpc_client *batch[64];
-	size_t      cursor = 0, n;
+	size_t cursor = 0, n;
 	do { /* in batches, because closing a stream calls out */
 		n = 0;
 		pthread_mutex_lock(&peers->lock);
@@ -254,7 +255,7 @@ void rpc_peers_sweep(rpc_server *server, int64_t now)
 
 void rpc_peers_close_streams(rpc_server *server)
 {
-	size_t      cursor = 0;
+	size_t cursor = 0;
 	rpc_client *client;
 	while ((client = orm_map_next(&server->peers.clients, &cursor)))
 		rpc_streams_sweep(client, INT64_MAX, true);
@@ -273,7 +274,8 @@ void rpc_conn_unref(rpc_conn *conn)
 
 bool rpc_conn_full(const rpc_conn *conn, const rpc_limits *limits)
 {
-	return atomic_load(&conn->in_flight) > limits->max_in_flight || atomic_load(&conn->queued) > limits->max_message;
+	return atomic_load(&conn->in_flight) > limits->max_in_flight ||
+	       atomic_load(&conn->queued) > limits->max_message;
 }
 
 bool rpc_conn_gone(const rpc_conn *conn, int64_t now, int64_t grace_ms)
@@ -350,25 +352,26 @@ static void post(rpc_server *server, rpc_conn *conn, int kind)
 		peers->first = event;
 	peers->last = event;
 	uint64_t one = 1;
-	ssize_t  written = write(peers->event_fd, &one, sizeof one);
+	ssize_t written = write(peers->event_fd, &one, sizeof one);
 	(void)written; /* the counter being full wakes the thread as well */
 }
 
 static void *watch(void *arg)
 {
-	rpc_server        *server = arg;
-	rpc_peers         *peers = &server->peers;
+	rpc_server *server = arg;
+	rpc_peers *peers = &server->peers;
 	struct epoll_event ready[64];
 	for (;;) {
-		/* Events first: what is told about a connection comes before its process' end. They also end the watch of some. */
+		/* Events first: what is told about a connection comes before its process' end. They also end the watch
+		 * of some. */
 		epoll_wait(peers->epoll_fd, ready, 64, -1);
 		uint64_t count;
-		ssize_t  got = read(peers->event_fd, &count, sizeof count);
+		ssize_t got = read(peers->event_fd, &count, sizeof count);
 		(void)got;
 		for (;;) {
 			pthread_mutex_lock(&peers->lock);
 			rpc_event *event = peers->first;
-			bool       ending = peers->ending;
+			bool ending = peers->ending;
 			if (event && !ending) {
 				peers->first = event->next;
 				if (!peers->first)
@@ -398,8 +401,8 @@ out:
 
 static void handle_event(rpc_server *server, rpc_event *event)
 {
-	rpc_conn          *conn = event->conn;
-	rpc_peers         *peers = &server->peers;
+	rpc_conn *conn = event->conn;
+	rpc_peers *peers = &server->peers;
 	const rpc_watcher *watcher = &server->options.watcher;
 	struct epoll_event wanted = {.events = EPOLLIN, .data.ptr = conn};
 	switch (event->kind) {
@@ -459,7 +462,7 @@ static void forget_earlier(rpc_server *server, const rpc_conn *conn)
 static void limit_lingering(rpc_server *server)
 {
 	rpc_conn *oldest = NULL;
-	size_t    n = 0;
+	size_t n = 0;
 	for (rpc_conn *conn = server->peers.watched; conn; conn = conn->next) {
 		if (conn->told_closed) {
 			oldest = conn;
@@ -531,7 +534,7 @@ static rpc_client *client_new(rpc_server *server, const uint8_t *id, int64_t uid
 static bool evict_client(rpc_server *server, int64_t now)
 {
 	rpc_client *client, *oldest = NULL;
-	size_t      cursor = 0;
+	size_t cursor = 0;
 	while ((client = orm_map_next(&server->peers.clients, &cursor))) {
 		if (client->n_conns || atomic_load(&client->refs) > 1 || client->streams)
 			continue;

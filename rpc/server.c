@@ -21,18 +21,18 @@ enum { SWEEP_US = 1000000 };
 
 typedef struct posted_work {
 	rpc_work work; /* first */
-	void   (*run)(void *context);
-	void    *context;
+	void (*run)(void *context);
+	void *context;
 } posted_work;
 
-static void   init_locks(rpc_server *server);
-static void  *keep_house(void *arg);
-static void   run_posted(rpc_work *work);
-static bool   is_path(const void *value, const void *key);
+static void init_locks(rpc_server *server);
+static void *keep_house(void *arg);
+static void run_posted(rpc_work *work);
+static bool is_path(const void *value, const void *key);
 static size_t sensible_workers(void);
-static bool   replies_taken(rpc_server *server);
-static void   wait_a_little(rpc_server *server);
-static void   set_status(rpc_status *status, rpc_code code, const char *message);
+static bool replies_taken(rpc_server *server);
+static void wait_a_little(rpc_server *server);
+static void set_status(rpc_status *status, rpc_code code, const char *message);
 
 rpc_server *rpc_server_new(const rpc_server_options *options, rpc_status *status)
 {
@@ -80,18 +80,18 @@ rpc_server *rpc_server_new(const rpc_server_options *options, rpc_status *status
 }
 
 void rpc_server_add_service(rpc_server *server, const ProtobufCServiceDescriptor *service, const rpc_method *methods,
-                            size_t n_methods, void *context)
+			    size_t n_methods, void *context)
 {
 	assert(!server->started && n_methods == service->n_methods);
 	rpc_service_entry *entry = calloc(1, sizeof *entry);
-	rpc_method_entry  *entries = calloc(n_methods + 1, sizeof *entries);
+	rpc_method_entry *entries = calloc(n_methods + 1, sizeof *entries);
 	if (!entry || !entries)
 		abort(); /* at start-up, before anything is served */
 	*entry = (rpc_service_entry){service, entries, n_methods, server->services};
 	server->services = entry;
 	for (size_t i = 0; i < n_methods; i++) {
 		const ProtobufCMethodDescriptor *method =
-		        protobuf_c_service_descriptor_get_method_by_name(service, methods[i].name);
+			protobuf_c_service_descriptor_get_method_by_name(service, methods[i].name);
 		assert(method && methods[i].handle);
 		entries[i] = (rpc_method_entry){.method = &methods[i], .input = method->input, .context = context};
 		int size = asprintf(&entries[i].path, "/%s/%s", service->name, methods[i].name);
@@ -118,7 +118,7 @@ rpc_code rpc_server_start(rpc_server *server, rpc_status *status)
 	pthread_sigmask(SIG_BLOCK, &all, &before);
 	server->timed_next = orm_clock_us() + SWEEP_US;
 	size_t n_workers = server->options.n_workers ? server->options.n_workers : sensible_workers();
-	bool   ok = rpc_workers_start(&server->workers, n_workers) && rpc_peers_start(server);
+	bool ok = rpc_workers_start(&server->workers, n_workers) && rpc_peers_start(server);
 	if (ok)
 		ok = server->housekeeper_runs = pthread_create(&server->housekeeper, NULL, keep_house, server) == 0;
 	ok = ok && rpc_slots_start(server) && rpc_lines_start(server) && rpc_listeners_start(server);
@@ -139,7 +139,7 @@ bool rpc_server_drain(rpc_server *server, int64_t timeout_ms)
 	bool quiet;
 	do {
 		quiet = atomic_load(&server->in_flight) == 0 && atomic_load(&server->n_streams) == 0 &&
-		        (!server->started || replies_taken(server));
+			(!server->started || replies_taken(server));
 		if (!quiet && orm_clock_us() < deadline)
 			wait_a_little(server);
 	} while (!quiet && orm_clock_us() < deadline);
@@ -214,7 +214,7 @@ void rpc_server_log(rpc_server *server, int level, const char *format, ...)
 {
 	if (!server->options.log)
 		return;
-	char    text[512];
+	char text[512];
 	va_list args;
 	va_start(args, format);
 	vsnprintf(text, sizeof text, format, args);
@@ -268,10 +268,10 @@ static void init_locks(rpc_server *server)
 static void *keep_house(void *arg)
 {
 	rpc_server *server = arg;
-	int64_t     sweep_at = orm_clock_us() + SWEEP_US;
+	int64_t sweep_at = orm_clock_us() + SWEEP_US;
 	pthread_mutex_lock(&server->timed_lock);
 	for (;;) {
-		bool    changed = server->timed_changed;
+		bool changed = server->timed_changed;
 		int64_t now = orm_clock_us(), next = sweep_at;
 		server->timed_changed = false;
 		for (rpc_call *call = server->timed; call;) {

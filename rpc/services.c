@@ -34,11 +34,11 @@ static bool check_inline(rpc_call *call, const ProtobufCMessage *request, void *
 
 static void check(rpc_call *call, const ProtobufCMessage *request, void *context)
 {
-	const rpc_server                            *server = context;
-	const Ormd__Rpc__V1__HealthCheckRequest     *asked = (const Ormd__Rpc__V1__HealthCheckRequest *)request;
-	Ormd__Rpc__V1__HealthCheckResponse           response = ORMD__RPC__V1__HEALTH_CHECK_RESPONSE__INIT;
+	const rpc_server *server = context;
+	const Ormd__Rpc__V1__HealthCheckRequest *asked = (const Ormd__Rpc__V1__HealthCheckRequest *)request;
+	Ormd__Rpc__V1__HealthCheckResponse response = ORMD__RPC__V1__HEALTH_CHECK_RESPONSE__INIT;
 	Ormd__Rpc__V1__HealthCheckResponse__ServingStatus serving =
-	        ORMD__RPC__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
+		ORMD__RPC__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
 	if (atomic_load(&server->draining))
 		serving = ORMD__RPC__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING;
 	if (asked->service && *asked->service) {
@@ -55,10 +55,10 @@ static void check(rpc_call *call, const ProtobufCMessage *request, void *context
 
 static void list_services(rpc_call *call, const ProtobufCMessage *request, void *context)
 {
-	const rpc_server                   *server = context;
-	orm_arena                          *arena = rpc_call_arena(call);
+	const rpc_server *server = context;
+	orm_arena *arena = rpc_call_arena(call);
 	Ormd__Rpc__V1__ListServicesResponse response = ORMD__RPC__V1__LIST_SERVICES_RESPONSE__INIT;
-	size_t                              n = 0;
+	size_t n = 0;
 	(void)request;
 	for (const rpc_service_entry *entry = server->services; entry; entry = entry->next)
 		n++;
@@ -78,8 +78,8 @@ static void list_services(rpc_call *call, const ProtobufCMessage *request, void 
 static bool describe(const rpc_service_entry *entry, orm_arena *arena, Ormd__Rpc__V1__ServiceInfo **out)
 {
 	const ProtobufCServiceDescriptor *service = entry->descriptor;
-	Ormd__Rpc__V1__ServiceInfo       *info = orm_arena_alloc(arena, sizeof *info);
-	Ormd__Rpc__V1__MethodInfo       **methods = orm_arena_calloc(arena, service->n_methods, sizeof *methods);
+	Ormd__Rpc__V1__ServiceInfo *info = orm_arena_alloc(arena, sizeof *info);
+	Ormd__Rpc__V1__MethodInfo **methods = orm_arena_calloc(arena, service->n_methods, sizeof *methods);
 	if (!info || !methods)
 		return false;
 	ormd__rpc__v1__service_info__init(info);

@@ -2,11 +2,10 @@
 /*
  * Slots: requests that wait for their answers.
  *
- * For local connections (line.c) a slot is made for each request. The rest is about nng's contexts, which receive requests and
- * carry answers back.
- * A slot whose request is being worked on waits without a thread; new ones are opened so that some are always
- * receiving. Sending hands the reply to the pipe, which nearly always is at once; when the pipe is still busy with
- * an earlier reply, the reply waiter watches it, and a client that does not read is hung up on.
+ * For local connections (line.c) a slot is made for each request. The rest is about nng's contexts, which receive
+ * requests and carry answers back. A slot whose request is being worked on waits without a thread; new ones are opened
+ * so that some are always receiving. Sending hands the reply to the pipe, which nearly always is at once; when the pipe
+ * is still busy with an earlier reply, the reply waiter watches it, and a client that does not read is hung up on.
  */
 #include <assert.h>
 #include <stdarg.h>
@@ -17,17 +16,17 @@
 
 #include "rpc/server_internal.h"
 
-static void  receive(rpc_slot *slot);
-static void  received(void *arg);
-static void  stop_counting(rpc_slot *slot);
-static void  release(rpc_slot *slot);
-static void  sent(rpc_slot *slot);
+static void receive(rpc_slot *slot);
+static void received(void *arg);
+static void stop_counting(rpc_slot *slot);
+static void release(rpc_slot *slot);
+static void sent(rpc_slot *slot);
 static void *wait_for_replies(void *arg);
 
 bool rpc_slots_open(rpc_server *server, size_t n)
 {
 	rpc_slot *opened = NULL;
-	size_t    n_opened = 0;
+	size_t n_opened = 0;
 	for (; n_opened < n; n_opened++) {
 		rpc_slot *slot = calloc(1, sizeof *slot);
 		if (!slot)
@@ -108,17 +107,17 @@ void rpc_slots_close(rpc_server *server)
 }
 
 nng_msg *rpc_reply_message(rpc_server *server, const rpc_frame *asked, rpc_code *code, unsigned flags,
-                           const rpc_metadata *metadata, size_t n_metadata, const rpc_status *status,
-                           const ProtobufCMessage *payload)
+			   const rpc_metadata *metadata, size_t n_metadata, const rpc_status *status,
+			   const ProtobufCMessage *payload)
 {
 	size_t head_size = rpc_head_size(metadata, n_metadata, status);
 	size_t payload_size = payload ? protobuf_c_message_get_packed_size(payload) : 0;
-	char       text[160];
+	char text[160];
 	rpc_status too_large = {.code = RPC_RESOURCE_EXHAUSTED, .message = text};
 	if (payload_size > server->limits.max_message || head_size > server->limits.max_message ||
 	    RPC_FRAME_HEADER_SIZE + head_size + payload_size > server->limits.max_message) {
 		snprintf(text, sizeof text, "the reply is too large: %zu bytes, the limit is %zu; ask for less at once",
-		         head_size + payload_size, server->limits.max_message);
+			 head_size + payload_size, server->limits.max_message);
 		*code = RPC_RESOURCE_EXHAUSTED;
 		status = &too_large;
 		metadata = NULL;
@@ -141,7 +140,7 @@ nng_msg *rpc_reply_message(rpc_server *server, const rpc_frame *asked, rpc_code 
 	frame.deadline_ms = 0;
 	if (asked->kind == RPC_KIND_HELLO)
 		frame.deadline_ms =
-		        server->limits.max_message < UINT32_MAX ? (uint32_t)server->limits.max_message : UINT32_MAX;
+			server->limits.max_message < UINT32_MAX ? (uint32_t)server->limits.max_message : UINT32_MAX;
 	uint8_t *body = nng_msg_body(message);
 	rpc_frame_encode(&frame, body);
 	if (head_size)
@@ -215,15 +214,15 @@ void rpc_slot_send_bytes(rpc_slot *slot, const uint8_t *bytes, size_t size)
 
 void rpc_slot_refuse(rpc_slot *slot, rpc_code code, unsigned flags, const char *format, ...)
 {
-	char    text[256];
+	char text[256];
 	va_list args;
 	va_start(args, format);
 	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
 	rpc_status status = {.code = code, .message = text};
 	atomic_fetch_add_explicit(&slot->server->n_refused, 1, memory_order_relaxed);
-	rpc_slot_send(slot, rpc_reply_message(slot->server, &slot->asked, &code, flags | RPC_FLAG_LAST, NULL, 0, &status,
-	                                      NULL));
+	rpc_slot_send(slot, rpc_reply_message(slot->server, &slot->asked, &code, flags | RPC_FLAG_LAST, NULL, 0,
+					      &status, NULL));
 }
 
 void rpc_slot_again(rpc_slot *slot)
@@ -262,10 +261,10 @@ static void receive(rpc_slot *slot)
 
 static void received(void *arg)
 {
-	rpc_slot   *slot = arg;
+	rpc_slot *slot = arg;
 	rpc_server *server = slot->server;
-	int         result = nng_aio_result(slot->receive);
-	unsigned    left = atomic_fetch_sub(&server->n_receiving, 1) - 1;
+	int result = nng_aio_result(slot->receive);
+	unsigned left = atomic_fetch_sub(&server->n_receiving, 1) - 1;
 	if (result == NNG_ECLOSED || result == NNG_ECANCELED)
 		return;
 	if (result != 0) {
@@ -310,7 +309,7 @@ static void release(rpc_slot *slot)
 
 static void sent(rpc_slot *slot)
 {
-	int      result = nng_aio_result(slot->send);
+	int result = nng_aio_result(slot->send);
 	nng_msg *message = nng_aio_get_msg(slot->send);
 	if (result != 0 && message) {
 		nng_aio_set_msg(slot->send, NULL);

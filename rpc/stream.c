@@ -2,9 +2,10 @@
 /*
  * Server-streaming answers, pulled by the client one message at a time.
  *
- * A stream is named by the request that opened it (client, lane, seq). Its message 0 is that request's reply, remembered
- * with it; each further one is asked for by number (RPC_KIND_NEXT) and kept until the next number is asked for, so
- * that a repeated question gets the same bytes. One message at a time is under way, so a slow client costs one message.
+ * A stream is named by the request that opened it (client, lane, seq). Its message 0 is that request's reply,
+ * remembered with it; each further one is asked for by number (RPC_KIND_NEXT) and kept until the next number is asked
+ * for, so that a repeated question gets the same bytes. One message at a time is under way, so a slow client costs one
+ * message.
  */
 #include <assert.h>
 #include <stdarg.h>
@@ -18,49 +19,49 @@
 enum { ARENA_KEPT = 1 << 20 };
 
 struct rpc_pull {
-	rpc_work         work; /* first */
+	rpc_work work; /* first */
 	rpc_live_stream *stream;
-	rpc_call        *call; /* message 0: the call that opened the stream */
-	orm_arena        arena;
-	int64_t          deadline;
-	rpc_frame        asked;
+	rpc_call *call; /* message 0: the call that opened the stream */
+	orm_arena arena;
+	int64_t deadline;
+	rpc_frame asked;
 };
 
 struct rpc_live_stream {
-	rpc_pull          pull; /* first; its work item also serves for closing */
-	rpc_client       *client; /* a reference */
-	rpc_live_stream  *next;
-	uint32_t          lane;
-	uint64_t          seq;
+	rpc_pull pull;      /* first; its work item also serves for closing */
+	rpc_client *client; /* a reference */
+	rpc_live_stream *next;
+	uint32_t lane;
+	uint64_t seq;
 	rpc_stream_source source;
-	bool              pulling;  /* a message is being made: number chunk + 1, or 0 */
-	bool              finished; /* the source is closed or about to be; only `last` can be asked for again */
-	atomic_bool       doomed;   /* to be closed when the pull under way ends */
-	uint32_t          chunk;    /* the last message made */
-	nng_msg          *last;     /* it; owned; NULL for message 0, which is remembered with the request */
-	rpc_slot         *slot;     /* who waits for the message being made */
-	rpc_conn         *conn;     /* who asked last; a reference */
-	int64_t           expires;
+	bool pulling;       /* a message is being made: number chunk + 1, or 0 */
+	bool finished;      /* the source is closed or about to be; only `last` can be asked for again */
+	atomic_bool doomed; /* to be closed when the pull under way ends */
+	uint32_t chunk;     /* the last message made */
+	nng_msg *last;      /* it; owned; NULL for message 0, which is remembered with the request */
+	rpc_slot *slot;     /* who waits for the message being made */
+	rpc_conn *conn;     /* who asked last; a reference */
+	int64_t expires;
 };
 
-static void             run_pull(rpc_work *work);
-static void             end_pull(rpc_pull *pull, rpc_code code, const rpc_status *status, const ProtobufCMessage *message,
-                                 bool last);
+static void run_pull(rpc_work *work);
+static void end_pull(rpc_pull *pull, rpc_code code, const rpc_status *status, const ProtobufCMessage *message,
+		     bool last);
 static rpc_live_stream *find(rpc_client *client, uint32_t lane, uint64_t seq);
-static void             unlink_stream(rpc_live_stream *stream);
-static void             finish(rpc_live_stream *stream);
-static void             discard(rpc_live_stream *stream);
-static void             close_source(rpc_work *work);
-static void             close_and_free(rpc_work *work);
-static void             free_stream(rpc_live_stream *stream);
-static void             take_slot(rpc_live_stream *stream, rpc_slot *slot, rpc_conn *conn);
+static void unlink_stream(rpc_live_stream *stream);
+static void finish(rpc_live_stream *stream);
+static void discard(rpc_live_stream *stream);
+static void close_source(rpc_work *work);
+static void close_and_free(rpc_work *work);
+static void free_stream(rpc_live_stream *stream);
+static void take_slot(rpc_live_stream *stream, rpc_slot *slot, rpc_conn *conn);
 
 void rpc_call_stream(rpc_call *call, const rpc_stream_source *source)
 {
-	rpc_server      *server = call->server;
-	rpc_client      *client = call->client;
+	rpc_server *server = call->server;
+	rpc_client *client = call->client;
 	rpc_live_stream *stream = client ? calloc(1, sizeof *stream) : NULL;
-	bool             ok = stream;
+	bool ok = stream;
 	if (stream) {
 		stream->pull.stream = stream;
 		stream->pull.call = call;
@@ -88,7 +89,7 @@ void rpc_call_stream(rpc_call *call, const rpc_stream_source *source)
 		if (source->close)
 			source->close(source->context);
 		rpc_call_fail(call, RPC_RESOURCE_EXHAUSTED, "no room for another stream: a client has at most %u open",
-		              server->limits.max_streams);
+			      server->limits.max_streams);
 		return;
 	}
 	atomic_fetch_add(&server->n_streams, 1);
@@ -112,7 +113,7 @@ int64_t rpc_pull_deadline(const rpc_pull *pull)
 bool rpc_pull_cancelled(const rpc_pull *pull)
 {
 	rpc_live_stream *stream = pull->stream;
-	int64_t          now = orm_clock_us();
+	int64_t now = orm_clock_us();
 	if (pull->call && rpc_call_is_over(pull->call, now))
 		return true;
 	if (atomic_load(&stream->doomed) || atomic_load(&stream->client->server->closing))
@@ -132,7 +133,7 @@ void rpc_pull_send(rpc_pull *pull, const ProtobufCMessage *message, bool last)
 
 void rpc_pull_fail(rpc_pull *pull, rpc_code code, const char *format, ...)
 {
-	char    text[512];
+	char text[512];
 	va_list args;
 	va_start(args, format);
 	vsnprintf(text, sizeof text, format, args);
@@ -149,13 +150,14 @@ void rpc_pull_fail_with(rpc_pull *pull, const rpc_status *status)
 void rpc_stream_serve_next(rpc_client *client, rpc_slot *slot, rpc_conn *conn, const rpc_frame *frame)
 {
 	rpc_server *server = client->server;
-	rpc_slot   *superseded = NULL;
-	nng_msg    *again = NULL;
+	rpc_slot *superseded = NULL;
+	nng_msg *again = NULL;
 	enum { UNKNOWN, OUT_OF_RANGE, START, ATTACHED, REPEATED } what = UNKNOWN;
 
 	pthread_mutex_lock(&client->lock);
 	rpc_live_stream *stream = find(client, frame->lane, frame->seq);
-	if (stream && !stream->pull.call && !stream->finished && frame->chunk != 0 && frame->chunk - 1 == stream->chunk) {
+	if (stream && !stream->pull.call && !stream->finished && frame->chunk != 0 &&
+	    frame->chunk - 1 == stream->chunk) {
 		what = stream->pulling ? ATTACHED : START;
 		superseded = stream->slot;
 		take_slot(stream, slot, conn);
@@ -178,11 +180,11 @@ void rpc_stream_serve_next(rpc_client *client, rpc_slot *slot, rpc_conn *conn, c
 	switch (what) {
 	case UNKNOWN:
 		rpc_slot_refuse(slot, RPC_NOT_FOUND, RPC_FLAG_NOT_EXECUTED,
-		                "there is no such stream: it has ended, or was not read for too long");
+				"there is no such stream: it has ended, or was not read for too long");
 		break;
 	case OUT_OF_RANGE:
-		rpc_slot_refuse(slot, RPC_OUT_OF_RANGE, RPC_FLAG_NOT_EXECUTED, "the stream has no message %u to give now",
-		                frame->chunk);
+		rpc_slot_refuse(slot, RPC_OUT_OF_RANGE, RPC_FLAG_NOT_EXECUTED,
+				"the stream has no message %u to give now", frame->chunk);
 		break;
 	case START:
 		rpc_server_busy(server);
@@ -190,7 +192,8 @@ void rpc_stream_serve_next(rpc_client *client, rpc_slot *slot, rpc_conn *conn, c
 		rpc_workers_put(&server->workers, &stream->pull.work);
 		break;
 	case ATTACHED:
-		rpc_slot_refuse(superseded, RPC_ABORTED, RPC_FLAG_SUPERSEDED, "superseded by a repetition of this request");
+		rpc_slot_refuse(superseded, RPC_ABORTED, RPC_FLAG_SUPERSEDED,
+				"superseded by a repetition of this request");
 		break;
 	case REPEATED:
 		atomic_fetch_add(&server->n_replayed, 1);
@@ -203,7 +206,7 @@ void rpc_stream_cancel(rpc_client *client, uint32_t lane, uint64_t seq)
 {
 	pthread_mutex_lock(&client->lock);
 	rpc_live_stream *stream = find(client, lane, seq);
-	bool             idle = stream && !stream->pulling;
+	bool idle = stream && !stream->pulling;
 	if (idle)
 		unlink_stream(stream);
 	else if (stream)
@@ -221,7 +224,8 @@ void rpc_streams_sweep(rpc_client *client, int64_t now, bool all)
 		rpc_live_stream *over = NULL;
 		pthread_mutex_lock(&client->lock);
 		for (rpc_live_stream *stream = client->streams; stream && !over; stream = stream->next) {
-			bool due = all || now >= stream->expires || rpc_conn_gone(stream->conn, now, RPC_CLIENT_MEMORY_MS);
+			bool due =
+				all || now >= stream->expires || rpc_conn_gone(stream->conn, now, RPC_CLIENT_MEMORY_MS);
 			if (stream->pulling && all)
 				atomic_store(&stream->doomed, true);
 			if (!stream->pulling && due)
@@ -241,24 +245,26 @@ static void run_pull(rpc_work *work)
 	rpc_pull *pull = (rpc_pull *)work;
 	if (rpc_pull_cancelled(pull)) {
 		bool late = pull->deadline != ORM_NO_DEADLINE && orm_clock_us() >= pull->deadline;
-		rpc_pull_fail(pull, late ? RPC_DEADLINE_EXCEEDED : RPC_CANCELLED, late ? "the deadline passed" : "cancelled");
+		rpc_pull_fail(pull, late ? RPC_DEADLINE_EXCEEDED : RPC_CANCELLED,
+			      late ? "the deadline passed" : "cancelled");
 		return;
 	}
 	pull->stream->source.next(pull, pull->stream->source.context);
 }
 
-static void end_pull(rpc_pull *pull, rpc_code code, const rpc_status *status, const ProtobufCMessage *message, bool last)
+static void end_pull(rpc_pull *pull, rpc_code code, const rpc_status *status, const ProtobufCMessage *message,
+		     bool last)
 {
 	rpc_live_stream *stream = pull->stream;
-	rpc_client      *client = stream->client;
-	rpc_server      *server = client->server;
-	rpc_call        *call = pull->call;
-	rpc_slot        *slot = NULL;
+	rpc_client *client = stream->client;
+	rpc_server *server = client->server;
+	rpc_call *call = pull->call;
+	rpc_slot *slot = NULL;
 	const rpc_frame *asked = call ? &call->frame : &pull->asked;
 
 	unsigned flags = RPC_FLAG_STREAM | (last ? RPC_FLAG_LAST : 0U) | (message ? 0U : RPC_FLAG_EMPTY);
 	nng_msg *reply = rpc_reply_message(server, asked, &code, flags, call ? call->reply_metadata : NULL,
-	                                   call ? call->n_reply_metadata : 0, status, message);
+					   call ? call->n_reply_metadata : 0, status, message);
 	if (code != RPC_OK && !last) { /* the message was too large */
 		last = true;
 		if (reply)
@@ -349,7 +355,7 @@ static void discard(rpc_live_stream *stream)
 static void close_source(rpc_work *work)
 {
 	rpc_live_stream *stream = (rpc_live_stream *)work;
-	rpc_client      *client = stream->client;
+	rpc_client *client = stream->client;
 	if (stream->source.close)
 		stream->source.close(stream->source.context);
 	atomic_fetch_sub(&client->server->n_streams, 1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tls+tcp through nng: a raw REQ socket with one dialer, for the sake of its TLS. A lost pipe ends the transport, so that
- * nng never dials or repeats anything behind the channel's back.
+ * tls+tcp through nng: a raw REQ socket with one dialer, for the sake of its TLS. A lost pipe ends the transport, so
+ * that nng never dials or repeats anything behind the channel's back.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -20,28 +20,28 @@
 enum { QUIET_MS = 50 };
 
 typedef struct nng_transport {
-	rpc_transport   base; /* first */
-	nng_socket      socket;
-	nng_aio        *receiving, *sending;
+	rpc_transport base; /* first */
+	nng_socket socket;
+	nng_aio *receiving, *sending;
 	pthread_mutex_t lock;
-	pthread_cond_t  wake;
-	bool            connected, broken, received, sent;
+	pthread_cond_t wake;
+	bool connected, broken, received, sent;
 } nng_transport;
 
 static rpc_code send_frame(rpc_transport *base, uint32_t tag, const uint8_t *frame, size_t size, int64_t deadline_us);
 static rpc_code receive_frame(rpc_transport *base, uint8_t **frame, size_t *size, int64_t deadline_us);
-static void     close_transport(rpc_transport *base, bool forked);
-static void    *close_when_quiet(void *arg);
-static int      dial(nng_transport *transport, const char *address, const rpc_tls *tls, size_t max_message);
-static void     pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg);
-static void     aio_received(void *arg);
-static void     aio_sent(void *arg);
-static bool     wait_until(nng_transport *transport, const bool *flag, int64_t deadline_us);
+static void close_transport(rpc_transport *base, bool forked);
+static void *close_when_quiet(void *arg);
+static int dial(nng_transport *transport, const char *address, const rpc_tls *tls, size_t max_message);
+static void pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg);
+static void aio_received(void *arg);
+static void aio_sent(void *arg);
+static bool wait_until(nng_transport *transport, const bool *flag, int64_t deadline_us);
 
 static const rpc_transport_ops nng_ops = {send_frame, receive_frame, close_transport};
 
 rpc_transport *rpc_transport_open_nng(const char *address, const rpc_tls *tls, size_t max_message, int64_t deadline_us,
-                                      rpc_code *code, char why[256])
+				      rpc_code *code, char why[256])
 {
 	if (!tls || !tls->ca_file || !tls->cert_key_file || !tls->server_name) {
 		snprintf(why, 256, "TLS needs ca_file, cert_key_file and server_name");
@@ -69,14 +69,16 @@ rpc_transport *rpc_transport_open_nng(const char *address, const rpc_tls *tls, s
 		*code = RPC_UNAVAILABLE;
 		if (result == NNG_ECONNREFUSED)
 			*code = RPC_NOT_FOUND;
-		else if (result == NNG_ECRYPTO || result == NNG_ENOENT || result == NNG_EINVAL || result == NNG_EADDRINVAL)
+		else if (result == NNG_ECRYPTO || result == NNG_ENOENT || result == NNG_EINVAL ||
+			 result == NNG_EADDRINVAL)
 			*code = RPC_INVALID_ARGUMENT;
 		close_transport(&transport->base, false);
 		return NULL;
 	}
 	if (!wait_until(transport, &transport->connected, deadline_us)) {
 		/* What exactly went wrong in a handshake, this version of nng does not say. */
-		snprintf(why, 256, "no connection: the server is not there, or one side refuses the other's certificate");
+		snprintf(why, 256,
+			 "no connection: the server is not there, or one side refuses the other's certificate");
 		*code = RPC_UNAVAILABLE;
 		close_transport(&transport->base, false);
 		return NULL;
@@ -89,7 +91,7 @@ rpc_transport *rpc_transport_open_nng(const char *address, const rpc_tls *tls, s
 static rpc_code send_frame(rpc_transport *base, uint32_t tag, const uint8_t *frame, size_t size, int64_t deadline_us)
 {
 	nng_transport *transport = (nng_transport *)base;
-	nng_msg       *message;
+	nng_msg *message;
 	if (nng_msg_alloc(&message, size) != 0)
 		return RPC_UNAVAILABLE;
 	memcpy(nng_msg_body(message), frame, size);
@@ -146,8 +148,8 @@ static rpc_code receive_frame(rpc_transport *base, uint8_t **frame, size_t *size
 static void close_transport(rpc_transport *base, bool forked)
 {
 	nng_transport *transport = (nng_transport *)base;
-	pthread_t      closer;
-	sigset_t       all, before;
+	pthread_t closer;
+	sigset_t all, before;
 	if (forked) {
 		free(transport);
 		return;
@@ -168,7 +170,7 @@ static void close_transport(rpc_transport *base, bool forked)
  */
 static void *close_when_quiet(void *arg)
 {
-	nng_transport  *transport = arg;
+	nng_transport *transport = arg;
 	struct timespec quiet = {.tv_nsec = QUIET_MS * 1000000L};
 	nanosleep(&quiet, NULL);
 	if (transport->socket.id)
@@ -190,8 +192,8 @@ static void *close_when_quiet(void *arg)
 static int dial(nng_transport *transport, const char *address, const rpc_tls *tls, size_t max_message)
 {
 	nng_tls_config *config = NULL;
-	nng_dialer      dialer;
-	sigset_t        all, before; /* nng's threads are not for the host's signals */
+	nng_dialer dialer;
+	sigset_t all, before; /* nng's threads are not for the host's signals */
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &before);
 	int result = nng_req0_open_raw(&transport->socket);

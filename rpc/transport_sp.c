@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ipc and tcp by hand: nng's SP wire format over a plain socket. No threads, so that nothing of ours breaks when the host
- * forks, and no hand-offs between threads, which is most of what nng's own client costs per call.
+ * ipc and tcp by hand: nng's SP wire format over a plain socket. No threads, so that nothing of ours breaks when the
+ * host forks, and no hand-offs between threads, which is most of what nng's own client costs per call.
  *
  * On the wire: each side first sends "\0SP\0", its protocol number (REQ 0x30, REP 0x31; big-endian 16 bits) and two
  * zeros. A message is, on ipc, a byte 1; then its length (big-endian, 64 bits); then the body. A request's body
@@ -29,40 +29,40 @@ enum { GREETING_SIZE = 8, TAG_SIZE = 4, MAX_PREFIX = 9 + TAG_SIZE, BUFFER_SIZE =
 
 typedef struct inbox_frame {
 	struct inbox_frame *next;
-	uint8_t            *bytes;
-	size_t              size;
+	uint8_t *bytes;
+	size_t size;
 } inbox_frame;
 
 typedef struct sp_transport {
 	rpc_transport base; /* first */
-	int           fd;
-	bool          ipc, broken;
-	size_t        max_message;
-	bool          greeted;            /* the peer's greeting has come */
-	uint8_t       prefix[MAX_PREFIX]; /* of the message that is coming in (or the greeting) */
-	size_t        prefix_size;        /* bytes of it that are there */
-	uint8_t      *frame;              /* what follows it; owned */
-	size_t        frame_size, frame_have;
-	inbox_frame  *first, *last;
-	uint8_t       buffer[BUFFER_SIZE];
+	int fd;
+	bool ipc, broken;
+	size_t max_message;
+	bool greeted;               /* the peer's greeting has come */
+	uint8_t prefix[MAX_PREFIX]; /* of the message that is coming in (or the greeting) */
+	size_t prefix_size;         /* bytes of it that are there */
+	uint8_t *frame;             /* what follows it; owned */
+	size_t frame_size, frame_have;
+	inbox_frame *first, *last;
+	uint8_t buffer[BUFFER_SIZE];
 } sp_transport;
 
 static rpc_code sp_send(rpc_transport *base, uint32_t tag, const uint8_t *frame, size_t size, int64_t deadline_us);
 static rpc_code sp_receive(rpc_transport *base, uint8_t **frame, size_t *size, int64_t deadline_us);
-static void     sp_close(rpc_transport *base, bool forked);
-static int      connect_ipc(const char *path, int64_t deadline_us);
-static int      connect_tcp(const char *address, int64_t deadline_us, char why[256]);
-static int      connect_within(int fd, const struct sockaddr *address, socklen_t size, int64_t deadline_us);
-static bool     wait_for(int fd, short events, int64_t deadline_us, short *ready);
-static bool     take_in(sp_transport *transport);
-static bool     feed(sp_transport *transport, const uint8_t *bytes, size_t size);
-static bool     begin_frame(sp_transport *transport);
-static bool     end_frame(sp_transport *transport);
+static void sp_close(rpc_transport *base, bool forked);
+static int connect_ipc(const char *path, int64_t deadline_us);
+static int connect_tcp(const char *address, int64_t deadline_us, char why[256]);
+static int connect_within(int fd, const struct sockaddr *address, socklen_t size, int64_t deadline_us);
+static bool wait_for(int fd, short events, int64_t deadline_us, short *ready);
+static bool take_in(sp_transport *transport);
+static bool feed(sp_transport *transport, const uint8_t *bytes, size_t size);
+static bool begin_frame(sp_transport *transport);
+static bool end_frame(sp_transport *transport);
 
 static const rpc_transport_ops sp_ops = {sp_send, sp_receive, sp_close};
 
 rpc_transport *rpc_transport_open(const char *address, const rpc_tls *tls, size_t max_message, int64_t deadline_us,
-                                  rpc_code *code, char why[256])
+				  rpc_code *code, char why[256])
 {
 	if (strncmp(address, "tls+tcp://", 10) == 0)
 		return rpc_transport_open_nng(address, tls, max_message, deadline_us, code, why);
@@ -70,10 +70,10 @@ rpc_transport *rpc_transport_open(const char *address, const rpc_tls *tls, size_
 }
 
 rpc_transport *rpc_transport_open_sp(const char *address, size_t max_message, int64_t deadline_us, rpc_code *code,
-                                     char why[256])
+				     char why[256])
 {
 	static const uint8_t greeting[GREETING_SIZE] = {0, 'S', 'P', 0, 0, 0x30, 0, 0};
-	bool                 ipc = strncmp(address, "ipc://", 6) == 0;
+	bool ipc = strncmp(address, "ipc://", 6) == 0;
 	if (!ipc && strncmp(address, "tcp://", 6) != 0) {
 		snprintf(why, 256, "an address begins with ipc://, tcp:// or tls+tcp://");
 		*code = RPC_INVALID_ARGUMENT;
@@ -126,8 +126,8 @@ rpc_transport *rpc_transport_adopt_sp(int fd, bool ipc, size_t max_message)
 static rpc_code sp_send(rpc_transport *base, uint32_t tag, const uint8_t *frame, size_t size, int64_t deadline_us)
 {
 	sp_transport *transport = (sp_transport *)base;
-	uint8_t       prefix[MAX_PREFIX], *p = prefix;
-	uint64_t      length = (uint64_t)size + TAG_SIZE;
+	uint8_t prefix[MAX_PREFIX], *p = prefix;
+	uint64_t length = (uint64_t)size + TAG_SIZE;
 	if (transport->broken)
 		return RPC_UNAVAILABLE;
 	if (transport->ipc)
@@ -140,7 +140,7 @@ static rpc_code sp_send(rpc_transport *base, uint32_t tag, const uint8_t *frame,
 
 	size_t prefix_size = (size_t)(p - prefix), done = 0;
 	while (done < prefix_size + size) {
-		struct iovec  parts[2] = {{prefix, prefix_size}, {(uint8_t *)frame, size}};
+		struct iovec parts[2] = {{prefix, prefix_size}, {(uint8_t *)frame, size}};
 		struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
 		if (done < prefix_size) {
 			parts[0].iov_base = prefix + done;
@@ -238,9 +238,9 @@ static int connect_ipc(const char *path, int64_t deadline_us)
 
 static int connect_tcp(const char *address, int64_t deadline_us, char why[256])
 {
-	char        host[256];
+	char host[256];
 	const char *colon = strrchr(address, ':');
-	size_t      size = colon ? (size_t)(colon - address) : 0;
+	size_t size = colon ? (size_t)(colon - address) : 0;
 	if (!size || size >= sizeof host) {
 		errno = EINVAL;
 		return -1;
@@ -253,7 +253,7 @@ static int connect_tcp(const char *address, int64_t deadline_us, char why[256])
 		name++;
 	}
 	struct addrinfo wanted = {.ai_socktype = SOCK_STREAM}, *found;
-	int             failed = getaddrinfo(name, colon + 1, &wanted, &found);
+	int failed = getaddrinfo(name, colon + 1, &wanted, &found);
 	if (failed) {
 		snprintf(why, 256, "%s", gai_strerror(failed));
 		errno = EHOSTUNREACH;
@@ -290,7 +290,7 @@ static int connect_within(int fd, const struct sockaddr *address, socklen_t size
 		errno = ETIMEDOUT;
 		return -1;
 	}
-	int       error;
+	int error;
 	socklen_t error_size = sizeof error;
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &error_size) == 0 && error == 0)
 		return 0;
@@ -303,9 +303,9 @@ static bool wait_for(int fd, short events, int64_t deadline_us, short *ready)
 {
 	for (;;) {
 		struct pollfd waiting = {.fd = fd, .events = events};
-		int64_t       left = orm_deadline_left_ms(deadline_us);
-		int           timeout = left == INT64_MAX ? -1 : left > 60000 ? 60000 : (int)left;
-		int           n = poll(&waiting, 1, timeout);
+		int64_t left = orm_deadline_left_ms(deadline_us);
+		int timeout = left == INT64_MAX ? -1 : left > 60000 ? 60000 : (int)left;
+		int n = poll(&waiting, 1, timeout);
 		*ready = waiting.revents;
 		if (n > 0)
 			return true;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The server's dispatch without a network: the input is a script of frames, from well-formed to garbage, of two
- * connections; what they start runs on this thread. Every frame is answered at most once, and at the end nothing is left.
+ * connections; what they start runs on this thread. Every frame is answered at most once, and at the end nothing is
+ * left.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -18,12 +19,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 typedef struct script {
 	const uint8_t *data;
-	size_t         size;
+	size_t size;
 } script;
 
 static rpc_server *server;
-static rpc_slot    slots[N_SLOTS];
-static unsigned    n_open; /* stream sources */
+static rpc_slot slots[N_SLOTS];
+static unsigned n_open; /* stream sources */
 
 static uint8_t take(script *from)
 {
@@ -63,7 +64,7 @@ static bool answer_inline(rpc_call *call, const ProtobufCMessage *request, void 
 static void next(rpc_pull *pull, void *context)
 {
 	Ormd__Test__V1__Payload message = ORMD__TEST__V1__PAYLOAD__INIT;
-	unsigned               *left = context;
+	unsigned *left = context;
 	if (*left == 3)
 		rpc_pull_fail(pull, RPC_DATA_LOSS, "three");
 	else if (*left)
@@ -132,14 +133,15 @@ static void check_reply(const uint8_t *reply, size_t size, void *context)
 
 static nng_msg *make_frame(script *from)
 {
-	static const char *const paths[] = {"/ormd.test.v1.Echo/Unary", "/ormd.test.v1.Echo/Quick", "/ormd.test.v1.Echo/Stream",
-	                                    "/ormd.test.v1.Echo/Wait",  "/ormd.rpc.v1.Health/Check", "/no/such"};
-	uint8_t    shape = take(from);
-	rpc_frame  frame = {.kind = take(from) % 8, .lane = shape & 1, .seq = take(from) % 32, .chunk = take(from) % 6};
-	uint8_t    more = take(from);
+	static const char *const paths[] = {"/ormd.test.v1.Echo/Unary",  "/ormd.test.v1.Echo/Quick",
+					    "/ormd.test.v1.Echo/Stream", "/ormd.test.v1.Echo/Wait",
+					    "/ormd.rpc.v1.Health/Check", "/no/such"};
+	uint8_t shape = take(from);
+	rpc_frame frame = {.kind = take(from) % 8, .lane = shape & 1, .seq = take(from) % 32, .chunk = take(from) % 6};
+	uint8_t more = take(from);
 	const char *path = frame.kind == RPC_KIND_REQUEST ? paths[more % 6] : "";
-	size_t     payload = shape & 2 ? take(from) % 64 : 0, head = shape & 4 ? take(from) % 16 : 0;
-	nng_msg   *message;
+	size_t payload = shape & 2 ? take(from) % 64 : 0, head = shape & 4 ? take(from) % 16 : 0;
+	nng_msg *message;
 	frame.ack_seq = shape & 8 ? frame.seq - 1 : 0;
 	frame.epoch = shape & 16 ? server->epoch : 0;
 	frame.deadline_ms = shape & 32 ? take(from) : RPC_FRAME_NO_DEADLINE;
@@ -200,7 +202,7 @@ static void disconnect_one(rpc_conn *conn)
 static void begin(void)
 {
 	rpc_server_options options = {.limits = rpc_limits_default()};
-	rpc_status         status;
+	rpc_status status;
 	options.limits.max_unpacked = 1 << 16;
 	options.limits.max_cached = 4096;
 	options.limits.max_cached_reply = 1024;
@@ -216,7 +218,7 @@ static void begin(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	script    from = {data, size};
+	script from = {data, size};
 	rpc_conn *conns[N_CONNS];
 	if (!server)
 		begin();

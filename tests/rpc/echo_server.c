@@ -46,12 +46,12 @@ static void set_limit(rpc_server_options *options, char *text)
 
 int main(int argc, char **argv)
 {
-	rpc_tls            tls = {0};
-	echo_service      *echo = echo_service_new();
+	rpc_tls tls = {0};
+	echo_service *echo = echo_service_new();
 	rpc_server_options options = {.limits = rpc_limits_default(), .ipc_mode = 0600, .log = log_line};
-	rpc_status         status;
-	struct rlimit      files;
-	int                at = 1;
+	rpc_status status;
+	struct rlimit files;
+	int at = 1;
 
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;

@@ -15,26 +15,26 @@ enum { MAX_IDS = 1 << 24, ID_BITS = 20, MAX_CALLERS = MAX_IDS >> ID_BITS };
 
 typedef struct parked {
 	struct parked *next, *prev;
-	echo_service  *echo;
-	rpc_call      *call;
+	echo_service *echo;
+	rpc_call *call;
 } parked;
 
 struct echo_service {
-	rpc_server     *server;
+	rpc_server *server;
 	pthread_mutex_t lock;
-	uint8_t        *seen; /* a bit per id */
-	uint32_t        last[MAX_CALLERS];
-	uint64_t        n_effects, n_doubled, out_of_order;
-	parked          waiting; /* ring */
-	atomic_ullong   n_cancelled, n_closed, n_connected, n_disconnected, n_exited, n_pulled, n_opened;
+	uint8_t *seen; /* a bit per id */
+	uint32_t last[MAX_CALLERS];
+	uint64_t n_effects, n_doubled, out_of_order;
+	parked waiting; /* ring */
+	atomic_ullong n_cancelled, n_closed, n_connected, n_disconnected, n_exited, n_pulled, n_opened;
 };
 
 typedef struct source {
 	echo_service *echo;
-	uint32_t     *sizes;
-	size_t        n_sizes, at;
-	uint32_t      sleep_ms, fail_after;
-	bool          endless;
+	uint32_t *sizes;
+	size_t n_sizes, at;
+	uint32_t sleep_ms, fail_after;
+	bool endless;
 } source;
 
 static void empty_call(rpc_call *call, const ProtobufCMessage *request, void *context);
@@ -113,7 +113,8 @@ rpc_watcher echo_service_watcher(echo_service *echo)
 void echo_service_add(echo_service *echo, rpc_server *server)
 {
 	echo->server = server;
-	rpc_server_add_service(server, &ormd__test__v1__echo__descriptor, methods, sizeof methods / sizeof *methods, echo);
+	rpc_server_add_service(server, &ormd__test__v1__echo__descriptor, methods, sizeof methods / sizeof *methods,
+			       echo);
 }
 
 static void empty_call(rpc_call *call, const ProtobufCMessage *request, void *context)
@@ -133,9 +134,9 @@ static bool empty_call_inline(rpc_call *call, const ProtobufCMessage *request, v
 static void unary(rpc_call *call, const ProtobufCMessage *request, void *context)
 {
 	const Ormd__Test__V1__EchoRequest *asked = (const Ormd__Test__V1__EchoRequest *)request;
-	Ormd__Test__V1__EchoReply          reply = ORMD__TEST__V1__ECHO_REPLY__INIT;
-	echo_service                      *echo = context;
-	const rpc_metadata                *metadata = rpc_call_metadata(call, "echo-initial");
+	Ormd__Test__V1__EchoReply reply = ORMD__TEST__V1__ECHO_REPLY__INIT;
+	echo_service *echo = context;
+	const rpc_metadata *metadata = rpc_call_metadata(call, "echo-initial");
 
 	for (uint32_t slept = 0; slept < asked->sleep_ms; slept++) {
 		if (rpc_call_cancelled(call)) {
@@ -151,7 +152,7 @@ static void unary(rpc_call *call, const ProtobufCMessage *request, void *context
 		wake_all(echo);
 	if (asked->code) {
 		Ormd__Test__V1__Payload inside = ORMD__TEST__V1__PAYLOAD__INIT;
-		rpc_detail              detail;
+		rpc_detail detail;
 		inside.has_body = true;
 		inside.body = asked->body;
 		rpc_status status = {.code = (rpc_code)asked->code, .message = asked->message ? asked->message : ""};
@@ -186,7 +187,7 @@ static bool unary_inline(rpc_call *call, const ProtobufCMessage *request, void *
 
 static void next(rpc_pull *pull, void *context)
 {
-	source                 *from = context;
+	source *from = context;
 	Ormd__Test__V1__Payload message = ORMD__TEST__V1__PAYLOAD__INIT;
 	atomic_fetch_add(&from->echo->n_pulled, 1);
 	for (uint32_t slept = 0; slept < from->sleep_ms; slept++) {
@@ -227,8 +228,8 @@ static void close_source(void *context)
 static void stream(rpc_call *call, const ProtobufCMessage *request, void *context)
 {
 	const Ormd__Test__V1__StreamRequest *asked = (const Ormd__Test__V1__StreamRequest *)request;
-	source                              *from = calloc(1, sizeof *from);
-	uint32_t                            *sizes = calloc(asked->n_sizes + 1, sizeof *sizes);
+	source *from = calloc(1, sizeof *from);
+	uint32_t *sizes = calloc(asked->n_sizes + 1, sizeof *sizes);
 	if (!from || !sizes) {
 		free(from);
 		free(sizes);
@@ -238,11 +239,11 @@ static void stream(rpc_call *call, const ProtobufCMessage *request, void *contex
 	if (asked->n_sizes)
 		memcpy(sizes, asked->sizes, asked->n_sizes * sizeof *sizes);
 	*from = (source){.echo = context,
-	                 .sizes = sizes,
-	                 .n_sizes = asked->n_sizes,
-	                 .sleep_ms = asked->sleep_ms,
-	                 .fail_after = asked->fail_after,
-	                 .endless = asked->endless};
+			 .sizes = sizes,
+			 .n_sizes = asked->n_sizes,
+			 .sleep_ms = asked->sleep_ms,
+			 .fail_after = asked->fail_after,
+			 .endless = asked->endless};
 	atomic_fetch_add(&from->echo->n_opened, 1);
 	rpc_call_stream(call, &(rpc_stream_source){next, close_source, from});
 }
@@ -250,8 +251,8 @@ static void stream(rpc_call *call, const ProtobufCMessage *request, void *contex
 static void add(rpc_call *call, const ProtobufCMessage *request, void *context)
 {
 	const Ormd__Test__V1__AddRequest *asked = (const Ormd__Test__V1__AddRequest *)request;
-	Ormd__Test__V1__EchoReply         reply = ORMD__TEST__V1__ECHO_REPLY__INIT;
-	echo_service                     *echo = context;
+	Ormd__Test__V1__EchoReply reply = ORMD__TEST__V1__ECHO_REPLY__INIT;
+	echo_service *echo = context;
 	if (asked->id >= MAX_IDS) {
 		rpc_call_fail(call, RPC_OUT_OF_RANGE, "ids are below %d", MAX_IDS);
 		return;
@@ -284,7 +285,7 @@ static parked *unpark(parked *entry)
 
 static void wait_cancelled(void *context)
 {
-	parked       *entry = context;
+	parked *entry = context;
 	echo_service *echo = entry->echo;
 	pthread_mutex_lock(&echo->lock);
 	bool ours = unpark(entry);
@@ -313,7 +314,7 @@ static void wake_all(echo_service *echo)
 static void wait_parked(rpc_call *call, const ProtobufCMessage *request, void *context)
 {
 	echo_service *echo = context;
-	parked       *entry = malloc(sizeof *entry);
+	parked *entry = malloc(sizeof *entry);
 	(void)request;
 	if (!entry) {
 		rpc_call_fail(call, RPC_RESOURCE_EXHAUSTED, "out of memory");
@@ -339,9 +340,9 @@ static bool wait_inline(rpc_call *call, const ProtobufCMessage *request, void *c
 
 static void stats(rpc_call *call, const ProtobufCMessage *request, void *context)
 {
-	echo_service              *echo = context;
+	echo_service *echo = context;
 	Ormd__Test__V1__StatsReply reply = ORMD__TEST__V1__STATS_REPLY__INIT;
-	rpc_server_stats           server;
+	rpc_server_stats server;
 	(void)request;
 	rpc_server_stats_get(echo->server, &server);
 	pthread_mutex_lock(&echo->lock);

@@ -8,10 +8,10 @@
 typedef struct echo_service echo_service;
 
 echo_service *echo_service_new(void);
-void          echo_service_free(echo_service *echo); /* after the server */
+void echo_service_free(echo_service *echo); /* after the server */
 
 /* Its watcher, to be put into the server's options. */
 rpc_watcher echo_service_watcher(echo_service *echo);
-void        echo_service_add(echo_service *echo, rpc_server *server);
+void echo_service_add(echo_service *echo, rpc_server *server);
 
 #endif

@@ -2,9 +2,9 @@
 /*
  * rpc_fault_proxy SEED PERCENT LISTEN_PATH SERVER_PATH: a bad network between local sockets.
  *
- * Takes nng's messages apart and drops, doubles, delays, swaps or cuts short each with PERCENT of likelihood per fault and
- * direction; one message in a thousand costs the connection. Prints "ready" when it listens. The same seed makes the
- * same choices in the order in which messages come.
+ * Takes nng's messages apart and drops, doubles, delays, swaps or cuts short each with PERCENT of likelihood per fault
+ * and direction; one message in a thousand costs the connection. Prints "ready" when it listens. The same seed makes
+ * the same choices in the order in which messages come.
  */
 #include <errno.h>
 #include <poll.h>
@@ -23,27 +23,27 @@ enum { MAX_LINKS = 256, PREFIX = 9, GREETING = 8, MAX_DELAY_MS = 20 };
 
 typedef struct message {
 	struct message *next;
-	int64_t         due;
-	size_t          size, sent; /* with its prefix */
-	uint8_t         bytes[];
+	int64_t due;
+	size_t size, sent; /* with its prefix */
+	uint8_t bytes[];
 } message;
 
 typedef struct direction {
-	int      from, to;
+	int from, to;
 	uint8_t *in;
-	size_t   in_size, in_capacity;
-	bool     greeted;
-	message *queue;  /* by time due */
-	message *held;   /* to be swapped with the next */
+	size_t in_size, in_capacity;
+	bool greeted;
+	message *queue; /* by time due */
+	message *held;  /* to be swapped with the next */
 } direction;
 
 typedef struct link {
-	bool      open;
+	bool open;
 	direction ways[2];
 } link_pair;
 
-static uint64_t  random_state;
-static unsigned  percent;
+static uint64_t random_state;
+static unsigned percent;
 static link_pair links[MAX_LINKS];
 
 static uint32_t random_below(uint32_t n)
@@ -194,7 +194,8 @@ static bool give_out(direction *way)
 	int64_t now = now_ms();
 	while (way->queue && way->queue->due <= now) {
 		message *item = way->queue;
-		ssize_t  sent = send(way->to, item->bytes + item->sent, item->size - item->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t sent =
+			send(way->to, item->bytes + item->sent, item->size - item->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (sent < 0)
 			return errno == EAGAIN || errno == EINTR;
 		item->sent += (size_t)sent;
@@ -209,14 +210,15 @@ static bool give_out(direction *way)
 static void accept_one(int listening, const char *server_path)
 {
 	struct sockaddr_un server;
-	int                client = accept(listening, NULL, NULL);
-	int                onward = unix_socket(server_path, &server);
+	int client = accept(listening, NULL, NULL);
+	int onward = unix_socket(server_path, &server);
 	for (int i = 0; i < MAX_LINKS; i++) {
 		if (links[i].open)
 			continue;
 		if (connect(onward, (struct sockaddr *)&server, sizeof server) != 0)
 			break;
-		links[i] = (link_pair){.open = true, .ways = {{.from = client, .to = onward}, {.from = onward, .to = client}}};
+		links[i] = (link_pair){.open = true,
+				       .ways = {{.from = client, .to = onward}, {.from = onward, .to = client}}};
 		return;
 	}
 	close(client);
@@ -237,13 +239,14 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	for (;;) {
 		struct pollfd waiting[1 + 2 * MAX_LINKS] = {{.fd = listening, .events = POLLIN}};
-		int           timeout = -1;
+		int timeout = -1;
 		for (int i = 0; i < MAX_LINKS; i++) {
 			for (int k = 0; k < 2; k++) {
 				struct pollfd *fd = &waiting[1 + 2 * i + k];
 				fd->fd = links[i].open ? links[i].ways[k].from : -1;
 				fd->events = POLLIN;
-				if (links[i].open && links[i].ways[1 - k].queue && links[i].ways[1 - k].queue->due <= now_ms())
+				if (links[i].open && links[i].ways[1 - k].queue &&
+				    links[i].ways[1 - k].queue->due <= now_ms())
 					fd->events |= POLLOUT; /* what goes the other way, goes out here */
 				if (links[i].open && (links[i].ways[k].queue || links[i].ways[k].held))
 					timeout = 1;

@@ -13,16 +13,16 @@
 static const ProtobufCServiceDescriptor *const echo = &ormd__test__v1__echo__descriptor;
 
 typedef struct fixture {
-	const char  *address;
-	const char  *certificates;
-	const char  *control; /* the same server by ipc, for its statistics */
+	const char *address;
+	const char *certificates;
+	const char *control; /* the same server by ipc, for its statistics */
 	rpc_channel *channel;
-	orm_arena    arena;
-	rpc_status   status;
+	orm_arena arena;
+	rpc_status status;
 } fixture;
 
 static echo_process server;
-static const char  *dir;
+static const char *dir;
 
 static fixture *get(void **state)
 {
@@ -30,33 +30,33 @@ static fixture *get(void **state)
 }
 
 static rpc_code call(fixture *f, unsigned method, const ProtobufCMessage *request, int64_t timeout_ms,
-                     Ormd__Test__V1__EchoReply **reply)
+		     Ormd__Test__V1__EchoReply **reply)
 {
 	ProtobufCMessage *message;
-	rpc_code          code = rpc_channel_call(f->channel, echo, method, request, orm_deadline_in_ms(timeout_ms), &f->arena,
-	                                          &message, &f->status);
+	rpc_code code = rpc_channel_call(f->channel, echo, method, request, orm_deadline_in_ms(timeout_ms), &f->arena,
+					 &message, &f->status);
 	*reply = (Ormd__Test__V1__EchoReply *)message;
 	return code;
 }
 
 static void empty_unary(void **state)
 {
-	fixture              *f = get(state);
+	fixture *f = get(state);
 	Ormd__Test__V1__Empty request = ORMD__TEST__V1__EMPTY__INIT;
-	ProtobufCMessage     *reply;
-	assert_int_equal(rpc_channel_call(f->channel, echo, ECHO_EMPTY, &request.base, ORM_NO_DEADLINE, &f->arena, &reply,
-	                                  &f->status),
-	                 RPC_OK);
+	ProtobufCMessage *reply;
+	assert_int_equal(rpc_channel_call(f->channel, echo, ECHO_EMPTY, &request.base, ORM_NO_DEADLINE, &f->arena,
+					  &reply, &f->status),
+			 RPC_OK);
 	assert_ptr_equal(reply->descriptor, &ormd__test__v1__empty__descriptor);
 	assert_string_equal(f->status.message, "");
 }
 
 static void large_unary(void **state)
 {
-	fixture                    *f = get(state);
+	fixture *f = get(state);
 	Ormd__Test__V1__EchoRequest request = ORMD__TEST__V1__ECHO_REQUEST__INIT;
-	Ormd__Test__V1__EchoReply  *reply;
-	static uint8_t              body[271828];
+	Ormd__Test__V1__EchoReply *reply;
+	static uint8_t body[271828];
 	request.has_body = request.has_reply_size = true;
 	request.body = (ProtobufCBinaryData){sizeof body, body};
 	request.reply_size = 314159;
@@ -73,7 +73,8 @@ static void large_unary(void **state)
 	assert_memory_equal(reply->body.data, body, sizeof body);
 }
 
-static rpc_stream *open_stream(fixture *f, uint32_t *sizes, size_t n, uint32_t sleep_ms, uint32_t fail_after, bool endless)
+static rpc_stream *open_stream(fixture *f, uint32_t *sizes, size_t n, uint32_t sleep_ms, uint32_t fail_after,
+			       bool endless)
 {
 	Ormd__Test__V1__StreamRequest request = ORMD__TEST__V1__STREAM_REQUEST__INIT;
 	request.sizes = sizes;
@@ -83,7 +84,7 @@ static rpc_stream *open_stream(fixture *f, uint32_t *sizes, size_t n, uint32_t s
 	request.fail_after = fail_after;
 	request.endless = endless;
 	rpc_stream *stream = rpc_channel_open_stream(f->channel, echo, ECHO_STREAM, &request.base,
-	                                             orm_deadline_in_ms(SUPPORT_PATIENCE_MS), &f->status);
+						     orm_deadline_in_ms(SUPPORT_PATIENCE_MS), &f->status);
 	assert_non_null(stream);
 	return stream;
 }
@@ -91,7 +92,7 @@ static rpc_stream *open_stream(fixture *f, uint32_t *sizes, size_t n, uint32_t s
 static rpc_code next(fixture *f, rpc_stream *stream, size_t *size)
 {
 	ProtobufCMessage *message;
-	rpc_code          code = rpc_stream_next(stream, &f->arena, &message, &f->status);
+	rpc_code code = rpc_stream_next(stream, &f->arena, &message, &f->status);
 	*size = message ? ((Ormd__Test__V1__Payload *)message)->body.len : SIZE_MAX;
 	return code;
 }
@@ -100,7 +101,7 @@ static void server_streaming(void **state)
 {
 	fixture *f = get(state);
 	uint32_t sizes[] = {31415, 9, 2653, 58979, 0};
-	size_t   size;
+	size_t size;
 	for (size_t n = 1; n <= 5; n++) { /* odd and even ones end differently: with the last message, or after it */
 		rpc_stream *stream = open_stream(f, sizes, n, 0, 0, false);
 		for (size_t i = 0; i < n; i++) {
@@ -117,8 +118,8 @@ static void server_streaming(void **state)
 
 static void empty_stream(void **state)
 {
-	fixture    *f = get(state);
-	size_t      size;
+	fixture *f = get(state);
+	size_t size;
 	rpc_stream *stream = open_stream(f, NULL, 0, 0, 0, false);
 	assert_int_equal(next(f, stream, &size), RPC_OK);
 	assert_int_equal(size, SIZE_MAX);
@@ -129,7 +130,7 @@ static void stream_that_fails_midway(void **state)
 {
 	fixture *f = get(state);
 	uint32_t sizes[] = {1, 2, 3, 4};
-	size_t   size;
+	size_t size;
 	for (uint32_t at = 1; at <= 3; at++) {
 		rpc_stream *stream = open_stream(f, sizes, 4, 0, at, false);
 		for (uint32_t i = 1; i < at; i++)
@@ -143,12 +144,12 @@ static void stream_that_fails_midway(void **state)
 
 static void streams_and_calls_side_by_side(void **state)
 {
-	fixture                    *f = get(state);
-	uint32_t                    sizes[] = {100, 200, 300, 400, 500, 600};
+	fixture *f = get(state);
+	uint32_t sizes[] = {100, 200, 300, 400, 500, 600};
 	Ormd__Test__V1__EchoRequest request = ORMD__TEST__V1__ECHO_REQUEST__INIT;
-	Ormd__Test__V1__EchoReply  *reply;
-	rpc_stream                 *streams[3];
-	size_t                      size;
+	Ormd__Test__V1__EchoReply *reply;
+	rpc_stream *streams[3];
+	size_t size;
 	for (int i = 0; i < 3; i++)
 		streams[i] = open_stream(f, sizes, 6, 0, 0, false);
 	for (int k = 0; k < 6; k++) {
@@ -164,12 +165,12 @@ static void streams_and_calls_side_by_side(void **state)
 
 static void custom_metadata(void **state)
 {
-	fixture                    *f = get(state);
+	fixture *f = get(state);
 	Ormd__Test__V1__EchoRequest request = ORMD__TEST__V1__ECHO_REQUEST__INIT;
-	Ormd__Test__V1__EchoReply  *reply;
-	char                        ca[SUPPORT_PATH_SIZE], own[SUPPORT_PATH_SIZE];
-	rpc_metadata                metadata = {"echo-initial", "test\0value", 10};
-	rpc_tls                     tls = {.server_name = "localhost"};
+	Ormd__Test__V1__EchoReply *reply;
+	char ca[SUPPORT_PATH_SIZE], own[SUPPORT_PATH_SIZE];
+	rpc_metadata metadata = {"echo-initial", "test\0value", 10};
+	rpc_tls tls = {.server_name = "localhost"};
 	rpc_channel_options options = {.limits = rpc_limits_default(), .metadata = &metadata, .n_metadata = 1};
 	if (f->certificates) {
 		tls.ca_file = support_join(ca, f->certificates, "ca.pem");
@@ -191,9 +192,9 @@ static void custom_metadata(void **state)
 
 static void status_code_and_message(void **state)
 {
-	fixture                    *f = get(state);
+	fixture *f = get(state);
 	Ormd__Test__V1__EchoRequest request = ORMD__TEST__V1__ECHO_REQUEST__INIT;
-	Ormd__Test__V1__EchoReply  *reply;
+	Ormd__Test__V1__EchoReply *reply;
 	request.has_code = true;
 	request.message = "\t\ntest with whitespace\r\nand Unicode BMP \xe2\x98\xba and non-BMP \xf0\x9f\x98\x88\t\n";
 	for (uint32_t code = RPC_CANCELLED; code <= RPC_UNAUTHENTICATED; code++) {
@@ -209,47 +210,50 @@ static void status_code_and_message(void **state)
 	assert_int_equal(call(f, ECHO_QUICK, &request.base, SUPPORT_PATIENCE_MS, &reply), RPC_UNAUTHENTICATED);
 	assert_int_equal(f->status.n_details, 1);
 	assert_string_equal(f->status.details[0].type, "ormd.test.v1.Payload");
-	rpc_code                       code;
+	rpc_code code;
 	const Ormd__Test__V1__Payload *inside = (const Ormd__Test__V1__Payload *)rpc_unpack(
-	        &ormd__test__v1__payload__descriptor, f->status.details[0].value, f->status.details[0].size, &f->arena, &code);
+		&ormd__test__v1__payload__descriptor, f->status.details[0].value, f->status.details[0].size, &f->arena,
+		&code);
 	assert_non_null(inside);
 	assert_memory_equal(inside->body.data, "inside", 6);
 }
 
 static void unimplemented_method(void **state)
 {
-	fixture                  *f = get(state);
-	Ormd__Test__V1__Empty     request = ORMD__TEST__V1__EMPTY__INIT;
+	fixture *f = get(state);
+	Ormd__Test__V1__Empty request = ORMD__TEST__V1__EMPTY__INIT;
 	ProtobufCMethodDescriptor method = echo->methods[ECHO_EMPTY];
 	ProtobufCServiceDescriptor newer = *echo;
-	ProtobufCMessage         *reply;
+	ProtobufCMessage *reply;
 	method.name = "FromTheFuture";
 	newer.methods = &method;
 	newer.n_methods = 1;
-	assert_int_equal(rpc_channel_call(f->channel, &newer, 0, &request.base, ORM_NO_DEADLINE, &f->arena, &reply, &f->status),
-	                 RPC_UNIMPLEMENTED);
+	assert_int_equal(
+		rpc_channel_call(f->channel, &newer, 0, &request.base, ORM_NO_DEADLINE, &f->arena, &reply, &f->status),
+		RPC_UNIMPLEMENTED);
 	assert_non_null(strstr(f->status.message, "/ormd.test.v1.Echo/FromTheFuture"));
 	empty_unary(state); /* the next call is not held up by it */
 }
 
 static void unimplemented_service(void **state)
 {
-	fixture                   *f = get(state);
-	Ormd__Test__V1__Empty      request = ORMD__TEST__V1__EMPTY__INIT;
+	fixture *f = get(state);
+	Ormd__Test__V1__Empty request = ORMD__TEST__V1__EMPTY__INIT;
 	ProtobufCServiceDescriptor other = *echo;
-	ProtobufCMessage          *reply;
+	ProtobufCMessage *reply;
 	other.name = "ormd.test.v9.Other";
-	assert_int_equal(rpc_channel_call(f->channel, &other, 0, &request.base, ORM_NO_DEADLINE, &f->arena, &reply, &f->status),
-	                 RPC_UNIMPLEMENTED);
+	assert_int_equal(
+		rpc_channel_call(f->channel, &other, 0, &request.base, ORM_NO_DEADLINE, &f->arena, &reply, &f->status),
+		RPC_UNIMPLEMENTED);
 	assert_non_null(strstr(f->status.message, "/ormd.test.v9.Other/EmptyCall"));
 }
 
 static void timeout_on_sleeping_server(void **state)
 {
-	fixture                    *f = get(state);
+	fixture *f = get(state);
 	Ormd__Test__V1__EchoRequest request = ORMD__TEST__V1__ECHO_REQUEST__INIT;
-	Ormd__Test__V1__EchoReply  *reply;
-	uint64_t                    before = get_stats(f->control).n_cancelled;
+	Ormd__Test__V1__EchoReply *reply;
+	uint64_t before = get_stats(f->control).n_cancelled;
 	request.has_sleep_ms = true;
 	request.sleep_ms = 60000;
 	assert_int_equal(call(f, ECHO_UNARY, &request.base, 30, &reply), RPC_DEADLINE_EXCEEDED);
@@ -260,15 +264,15 @@ static void timeout_on_sleeping_server(void **state)
 
 static bool streams_are_closed(void *context)
 {
-	const fixture             *f = context;
+	const fixture *f = context;
 	Ormd__Test__V1__StatsReply stats = get_stats(f->control);
 	return stats.n_closed == stats.n_opened;
 }
 
 static void cancel_after_begin(void **state)
 {
-	fixture    *f = get(state);
-	uint32_t    sizes[] = {1, 2};
+	fixture *f = get(state);
+	uint32_t sizes[] = {1, 2};
 	rpc_stream *stream = open_stream(f, sizes, 2, 60000, 0, false);
 	rpc_stream_close(stream);
 	empty_unary(state); /* the lane is free */
@@ -277,9 +281,9 @@ static void cancel_after_begin(void **state)
 
 static void cancel_after_first_response(void **state)
 {
-	fixture    *f = get(state);
-	uint32_t    sizes[] = {31415};
-	size_t      size;
+	fixture *f = get(state);
+	uint32_t sizes[] = {31415};
+	size_t size;
 	rpc_stream *stream = open_stream(f, sizes, 1, 0, 0, true);
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(next(f, stream, &size), RPC_OK);
@@ -292,13 +296,13 @@ static void cancel_after_first_response(void **state)
 
 static void concurrent_large_unary(void **state)
 {
-	fixture                    *f = get(state);
+	fixture *f = get(state);
 	enum { N = 100, CHANNELS = 4 };
-	static uint8_t              body[271828];
+	static uint8_t body[271828];
 	Ormd__Test__V1__EchoRequest request = ORMD__TEST__V1__ECHO_REQUEST__INIT;
-	rpc_pending                *pending[CHANNELS][N / CHANNELS];
-	rpc_channel                *channels[CHANNELS];
-	ProtobufCMessage           *message;
+	rpc_pending *pending[CHANNELS][N / CHANNELS];
+	rpc_channel *channels[CHANNELS];
+	ProtobufCMessage *message;
 	request.has_body = request.has_reply_size = true;
 	request.body = (ProtobufCBinaryData){sizeof body, body};
 	for (int c = 0; c < CHANNELS; c++)
@@ -306,14 +310,17 @@ static void concurrent_large_unary(void **state)
 	for (uint32_t i = 0; i < N / CHANNELS; i++) {
 		for (uint32_t c = 0; c < CHANNELS; c++) {
 			request.reply_size = 314159 + i * CHANNELS + c;
-			pending[c][i] = rpc_channel_send(channels[c], echo, i % 2 ? ECHO_UNARY : ECHO_QUICK, &request.base,
-			                                 orm_deadline_in_ms(SUPPORT_PATIENCE_MS), &f->status);
+			pending[c][i] =
+				rpc_channel_send(channels[c], echo, i % 2 ? ECHO_UNARY : ECHO_QUICK, &request.base,
+						 orm_deadline_in_ms(SUPPORT_PATIENCE_MS), &f->status);
 			assert_non_null(pending[c][i]);
 		}
 	}
 	for (uint32_t c = CHANNELS; c-- > 0;) {
 		for (uint32_t i = 0; i < N / CHANNELS; i++) {
-			assert_int_equal(rpc_channel_receive(channels[c], pending[c][i], &f->arena, &message, &f->status), RPC_OK);
+			assert_int_equal(
+				rpc_channel_receive(channels[c], pending[c][i], &f->arena, &message, &f->status),
+				RPC_OK);
 			assert_int_equal(((Ormd__Test__V1__EchoReply *)message)->body.len, 314159 + i * CHANNELS + c);
 			orm_arena_reset(&f->arena);
 		}
@@ -323,18 +330,18 @@ static void concurrent_large_unary(void **state)
 
 static void ping_pong_in_order(void **state)
 {
-	fixture                   *f = get(state);
+	fixture *f = get(state);
 	enum { N = 500 };
 	Ormd__Test__V1__AddRequest request = ORMD__TEST__V1__ADD_REQUEST__INIT;
-	rpc_pending               *pending[N];
-	ProtobufCMessage          *message;
-	static uint64_t            caller;
-	uint64_t                   before = rpc_channel_n_requests(f->channel);
+	rpc_pending *pending[N];
+	ProtobufCMessage *message;
+	static uint64_t caller;
+	uint64_t before = rpc_channel_n_requests(f->channel);
 	request.has_id = true;
 	for (uint64_t i = 0; i < N; i++) {
 		request.id = caller << 20 | (i + 1);
-		pending[i] = rpc_channel_send(f->channel, echo, ECHO_ADD, &request.base, orm_deadline_in_ms(SUPPORT_PATIENCE_MS),
-		                              &f->status);
+		pending[i] = rpc_channel_send(f->channel, echo, ECHO_ADD, &request.base,
+					      orm_deadline_in_ms(SUPPORT_PATIENCE_MS), &f->status);
 		assert_non_null(pending[i]);
 	}
 	caller++;
@@ -397,7 +404,7 @@ static int stop_server(void **state)
 int main(void)
 {
 	static const struct {
-		const char         *name;
+		const char *name;
 		CMUnitTestFunction run;
 	} cases[] = {
 		{"empty_unary", empty_unary},
@@ -418,8 +425,8 @@ int main(void)
 	};
 	enum { N_CASES = sizeof cases / sizeof *cases };
 	static const char *const transports[] = {"ipc", "tcp", "tls"};
-	static char              names[3 * N_CASES][64];
-	struct CMUnitTest        tests[3 * N_CASES];
+	static char names[3 * N_CASES][64];
+	struct CMUnitTest tests[3 * N_CASES];
 	for (size_t t = 0; t < 3; t++) {
 		for (size_t i = 0; i < N_CASES; i++) {
 			size_t at = t * N_CASES + i;

@@ -9,8 +9,8 @@
 
 enum { LANE = 7 };
 
-static int        calls[64]; /* their addresses stand for calls */
-static rpc_lanes  lanes;
+static int calls[64]; /* their addresses stand for calls */
+static rpc_lanes lanes;
 static rpc_entry *entry;
 
 static int set_up(void **state)
@@ -172,12 +172,12 @@ static void random_arrivals_keep_the_promises(void **state)
 {
 	uint32_t random = 12345;
 	uint64_t first_open = 1, ran = 0, running = 0;
-	bool     came[2000] = {false};
+	bool came[2000] = {false};
 	(void)state;
 	for (int step = 0; step < 200000 && first_open < 1900; step++) {
 		random = random * 1664525 + 1013904223;
 		uint64_t seq = first_open + (random >> 16) % 12;
-		void    *due = rpc_lanes_ack(&lanes, LANE, first_open - 1);
+		void *due = rpc_lanes_ack(&lanes, LANE, first_open - 1);
 		assert_null(due); /* nothing is given up here */
 		rpc_admission admission = rpc_lanes_admit(&lanes, LANE, seq, seq * 10, &calls[seq % 64], &entry);
 		if (admission == RPC_ADMIT_RUN) {
@@ -213,7 +213,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_number_used_for_something_else_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(numbers_too_far_ahead_are_gaps, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_given_up_is_passed_over_and_never_run, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(giving_up_a_running_call_does_not_start_the_next_beside_it, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(giving_up_a_running_call_does_not_start_the_next_beside_it, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(unordered_calls_take_a_number_but_no_turn, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_held_call_that_ends_early_is_passed_over, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(replies_are_kept_within_limits, set_up, tear_down),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Exactly once over a bad network (R7): a proxy drops, doubles, delays, swaps and cuts messages, each with 5 %, both ways.
- * Every request has its effect once, in its caller's order, and every answer is its own request's. ORMD_FULL=1: a
+ * Exactly once over a bad network (R7): a proxy drops, doubles, delays, swaps and cuts messages, each with 5 %, both
+ * ways. Every request has its effect once, in its caller's order, and every answer is its own request's. ORMD_FULL=1: a
  * million requests instead of 5,000. ORMD_SEED=<n> repeats a run's faults.
  */
 #include "rpc/harness.h"
@@ -23,14 +23,14 @@ enum { CALLERS = 8, WINDOW = 10, FAULT_PERCENT = 5, TRY_MS = 40, PATIENCE_MS = 1
 
 static const ProtobufCServiceDescriptor *const echo = &ormd__test__v1__echo__descriptor;
 
-static echo_process    server;
+static echo_process server;
 static support_process proxy;
-static const char     *dir;
-static char            bad[SUPPORT_PATH_SIZE];
+static const char *dir;
+static char bad[SUPPORT_PATH_SIZE];
 
 static int start_both(void **state)
 {
-	char        direct[SUPPORT_PATH_SIZE], bad_path[SUPPORT_PATH_SIZE], seed[32], percent[8], line[64];
+	char direct[SUPPORT_PATH_SIZE], bad_path[SUPPORT_PATH_SIZE], seed[32], percent[8], line[64];
 	const char *wanted = getenv("ORMD_SEED");
 	(void)state;
 	dir = support_tempdir();
@@ -42,7 +42,7 @@ static int start_both(void **state)
 	print_message("ORMD_SEED=%s\n", seed);
 	snprintf(percent, sizeof percent, "%d", FAULT_PERCENT);
 	support_join(bad_path, dir, "bad.sock");
-	const char     *argv[] = {RPC_FAULT_PROXY, seed, percent, bad_path, direct + 6, NULL};
+	const char *argv[] = {RPC_FAULT_PROXY, seed, percent, bad_path, direct + 6, NULL};
 	support_command command = {.argv = argv, .pipe_stdout = true};
 	assert_true(support_process_start(&proxy, &command));
 	assert_true(support_read_line(proxy.stdout_fd, line, sizeof line, SUPPORT_PATIENCE_MS));
@@ -61,12 +61,13 @@ static int stop_both(void **state)
 /* One caller's requests, pipelined; in a process of its own. Returns how many answers were wrong. */
 static unsigned call_all(uint32_t caller, uint32_t n)
 {
-	rpc_channel_options options = {.limits = rpc_limits_default(), .try_timeout_ms = TRY_MS, .connect_timeout_ms = PATIENCE_MS};
-	rpc_status          status;
-	rpc_pending        *pending[WINDOW];
-	orm_arena           arena;
-	unsigned            n_wrong = 0;
-	rpc_channel        *channel = rpc_channel_open(bad, &options, &status);
+	rpc_channel_options options = {
+		.limits = rpc_limits_default(), .try_timeout_ms = TRY_MS, .connect_timeout_ms = PATIENCE_MS};
+	rpc_status status;
+	rpc_pending *pending[WINDOW];
+	orm_arena arena;
+	unsigned n_wrong = 0;
+	rpc_channel *channel = rpc_channel_open(bad, &options, &status);
 	if (!channel) {
 		fprintf(stderr, "caller %u: %s\n", caller, status.message);
 		return 1;
@@ -75,11 +76,13 @@ static unsigned call_all(uint32_t caller, uint32_t n)
 	for (uint32_t i = 1; i <= n + WINDOW; i++) {
 		if (i > WINDOW) {
 			ProtobufCMessage *message;
-			uint32_t          asked = i - WINDOW;
-			rpc_code          code = rpc_channel_receive(channel, pending[i % WINDOW], &arena, &message, &status);
+			uint32_t asked = i - WINDOW;
+			rpc_code code = rpc_channel_receive(channel, pending[i % WINDOW], &arena, &message, &status);
 			const Ormd__Test__V1__EchoReply *reply = (const Ormd__Test__V1__EchoReply *)message;
-			if (code != RPC_OK || reply->body.len != sizeof asked || memcmp(reply->body.data, &asked, sizeof asked) != 0) {
-				fprintf(stderr, "caller %u request %u: %s %s\n", caller, asked, rpc_code_name(code), status.message);
+			if (code != RPC_OK || reply->body.len != sizeof asked ||
+			    memcmp(reply->body.data, &asked, sizeof asked) != 0) {
+				fprintf(stderr, "caller %u request %u: %s %s\n", caller, asked, rpc_code_name(code),
+					status.message);
 				n_wrong++;
 			}
 			orm_arena_reset(&arena);
@@ -89,7 +92,8 @@ static unsigned call_all(uint32_t caller, uint32_t n)
 			request.has_id = request.has_body = true;
 			request.id = (uint64_t)caller << 20 | i;
 			request.body = (ProtobufCBinaryData){sizeof i, (uint8_t *)&i};
-			pending[i % WINDOW] = rpc_channel_send(channel, echo, ECHO_ADD, &request.base, orm_deadline_in_ms(PATIENCE_MS), &status);
+			pending[i % WINDOW] = rpc_channel_send(channel, echo, ECHO_ADD, &request.base,
+							       orm_deadline_in_ms(PATIENCE_MS), &status);
 			if (!pending[i % WINDOW])
 				return n_wrong + 1;
 		}
@@ -102,7 +106,7 @@ static unsigned call_all(uint32_t caller, uint32_t n)
 static void every_request_has_its_effect_once(void **state)
 {
 	uint32_t n = (full_size() ? 1000000U : 5000U) / CALLERS;
-	pid_t    children[CALLERS];
+	pid_t children[CALLERS];
 	(void)state;
 	for (uint32_t caller = 0; caller < CALLERS; caller++) {
 		children[caller] = fork();
@@ -123,19 +127,19 @@ static void every_request_has_its_effect_once(void **state)
 static void every_message_of_a_stream_comes_once_and_in_order(void **state)
 {
 	Ormd__Test__V1__StreamRequest request = ORMD__TEST__V1__STREAM_REQUEST__INIT;
-	rpc_channel                  *channel = must_open_trying(bad, TRY_MS);
-	uint32_t                      sizes[301];
-	rpc_status                    status;
-	orm_arena                     arena;
-	ProtobufCMessage             *message;
+	rpc_channel *channel = must_open_trying(bad, TRY_MS);
+	uint32_t sizes[301];
+	rpc_status status;
+	orm_arena arena;
+	ProtobufCMessage *message;
 	(void)state;
 	orm_arena_init(&arena, 0);
 	for (uint32_t i = 0; i < 301; i++)
 		sizes[i] = 1 + i * 7;
 	request.sizes = sizes;
 	request.n_sizes = 301;
-	rpc_stream *stream =
-	        rpc_channel_open_stream(channel, echo, ECHO_STREAM, &request.base, orm_deadline_in_ms(PATIENCE_MS), &status);
+	rpc_stream *stream = rpc_channel_open_stream(channel, echo, ECHO_STREAM, &request.base,
+						     orm_deadline_in_ms(PATIENCE_MS), &status);
 	assert_non_null(stream);
 	for (uint32_t i = 0; i < 301; i++) {
 		if (rpc_stream_next(stream, &arena, &message, &status) != RPC_OK)

@@ -25,11 +25,11 @@
 enum { ATTACKERS = 16, REQUESTS = 64, REPLY_SIZE = 1 << 20, REPLY_TIMEOUT_MS = 500 };
 
 static echo_process server;
-static const char  *ipc, *tcp, *tls, *dir;
+static const char *ipc, *tcp, *tls, *dir;
 
 static int start_server(void **state)
 {
-	char          ca[SUPPORT_PATH_SIZE], own[SUPPORT_PATH_SIZE], address[SUPPORT_PATH_SIZE];
+	char ca[SUPPORT_PATH_SIZE], own[SUPPORT_PATH_SIZE], address[SUPPORT_PATH_SIZE];
 	struct rlimit files;
 	(void)state;
 	getrlimit(RLIMIT_NOFILE, &files);
@@ -41,7 +41,7 @@ static int start_server(void **state)
 	support_join(own, dir, "server.pem");
 	snprintf(address, sizeof address, "ipc://%s/echo.sock", dir);
 	echo_process_start(&server, (const char *[]){"-t", ca, own, "-l", "reply_timeout_ms=500", address,
-	                                             "tcp://127.0.0.1:0", "tls+tcp://localhost:0", NULL});
+						     "tcp://127.0.0.1:0", "tls+tcp://localhost:0", NULL});
 	ipc = server.addresses[0];
 	tcp = server.addresses[1];
 	tls = server.addresses[2];
@@ -58,8 +58,8 @@ static int stop_server(void **state)
 /* A line "Name:  n kB" of the server's /proc/<pid>/status, in KiB. */
 static long memory_kib(const char *name)
 {
-	char  path[64], line[256];
-	long  kib = -1;
+	char path[64], line[256];
+	long kib = -1;
 	snprintf(path, sizeof path, "/proc/%ld/status", (long)server.process.pid);
 	FILE *file = fopen(path, "re");
 	while (file && fgets(line, sizeof line, file)) {
@@ -91,7 +91,7 @@ static int by_size(const void *a, const void *b)
 /* The 99th percentile of n small calls, us. All of them must work. */
 static int64_t honest_p99(rpc_channel *channel, size_t n)
 {
-	static int64_t              took[1000];
+	static int64_t took[1000];
 	Ormd__Test__V1__EchoRequest request = ORMD__TEST__V1__ECHO_REQUEST__INIT;
 	for (size_t i = 0; i < n; i++) {
 		int64_t before = orm_clock_us();
@@ -111,7 +111,7 @@ static bool only_honest_ones_are_left(void *context)
 /* Sends as many as the server takes. */
 static void attack(int fd, uint8_t n)
 {
-	uint8_t                     client[RPC_CLIENT_ID_SIZE] = {0xbad & 0xff, n}, payload[32], bytes[256];
+	uint8_t client[RPC_CLIENT_ID_SIZE] = {0xbad & 0xff, n}, payload[32], bytes[256];
 	Ormd__Test__V1__EchoRequest request = ORMD__TEST__V1__ECHO_REQUEST__INIT;
 	request.has_reply_size = true;
 	request.reply_size = REPLY_SIZE;
@@ -126,8 +126,8 @@ static void attack(int fd, uint8_t n)
 static void clients_that_never_read(void **state)
 {
 	rpc_channel *honest = must_open(ipc, NULL);
-	int          fds[ATTACKERS];
-	uint64_t     most = get_stats(ipc).connections; /* the honest one and the question's own */
+	int fds[ATTACKERS];
+	uint64_t most = get_stats(ipc).connections; /* the honest one and the question's own */
 	(void)state;
 	int64_t idle = honest_p99(honest, 1000);
 	for (uint8_t i = 0; i < ATTACKERS; i++) {
@@ -138,8 +138,8 @@ static void clients_that_never_read(void **state)
 	int64_t attacked = honest_p99(honest, 1000);
 	int64_t since = support_now_ms();
 	assert_true(support_eventually(only_honest_ones_are_left, &most, SUPPORT_PATIENCE_MS));
-	print_message("honest p99: %d us idle, %d us under attack; attackers gone %d ms later; peak memory %ld MiB\n", (int)idle,
-	              (int)attacked, (int)(support_now_ms() - since), memory_kib("VmHWM:") / 1024);
+	print_message("honest p99: %d us idle, %d us under attack; attackers gone %d ms later; peak memory %ld MiB\n",
+		      (int)idle, (int)attacked, (int)(support_now_ms() - since), memory_kib("VmHWM:") / 1024);
 	/* Each attacker may hold what one connection may have queued or under way: 16 MiB and 16 replies. */
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they keep freed memory, and shadows */
 	assert_true(memory_kib("VmHWM:") < (ATTACKERS * (16 + 16) + 100) * 1024L);
@@ -153,8 +153,8 @@ static void clients_that_never_read(void **state)
 static void client_that_stops_in_mid_frame(void **state)
 {
 	rpc_channel *honest = must_open(ipc, NULL);
-	uint8_t      bytes[256] = {1, 0, 0, 0, 0, 0, 0x10, 0, 0}; /* a message of 1 MiB, of which little comes */
-	int          fds[ATTACKERS];
+	uint8_t bytes[256] = {1, 0, 0, 0, 0, 0, 0x10, 0, 0}; /* a message of 1 MiB, of which little comes */
+	int fds[ATTACKERS];
 	(void)state;
 	for (int i = 0; i < ATTACKERS; i++) {
 		fds[i] = raw_connect(ipc);
@@ -185,9 +185,9 @@ static void silent_and_rubbish_connections(void **state)
 {
 	enum { N = 120 };
 	static const char *const rubbish[] = {"", "\0SP", "GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01",
-	                                      "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"};
-	static const size_t      sizes[] = {0, 3, 18, 8, 10};
-	int                      fds[N];
+					      "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"};
+	static const size_t sizes[] = {0, 3, 18, 8, 10};
+	int fds[N];
 	(void)state;
 	size_t before = n_descriptors();
 	for (size_t i = 0; i < N; i++) {
@@ -195,7 +195,8 @@ static void silent_and_rubbish_connections(void **state)
 			struct sockaddr_un to = {.sun_family = AF_UNIX};
 			snprintf(to.sun_path, sizeof to.sun_path, "%s", ipc + 6);
 			fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-			(void)!connect(fds[i], (struct sockaddr *)&to, sizeof to); /* the queue may be full for a while */
+			(void)!connect(fds[i], (struct sockaddr *)&to,
+				       sizeof to); /* the queue may be full for a while */
 		} else {
 			fds[i] = tcp_connect(i % 3 == 1 ? tcp : tls);
 		}
@@ -214,8 +215,8 @@ static void silent_and_rubbish_connections(void **state)
 
 static void announced_lengths_cost_no_memory(void **state)
 {
-	static const uint64_t lengths[] = {UINT64_C(1) << 30, UINT64_C(1) << 31, (UINT64_C(1) << 32) + 80, UINT64_C(1) << 60,
-	                                   UINT64_MAX};
+	static const uint64_t lengths[] = {UINT64_C(1) << 30, UINT64_C(1) << 31, (UINT64_C(1) << 32) + 80,
+					   UINT64_C(1) << 60, UINT64_MAX};
 	(void)state;
 	long before = memory_kib("VmSize:");
 	for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
@@ -241,17 +242,17 @@ static void announced_lengths_cost_no_memory(void **state)
 static void client_refuses_rubbish_too(void **state)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	char               url[SUPPORT_PATH_SIZE];
+	char url[SUPPORT_PATH_SIZE];
 	static const struct {
 		const char *bytes;
-		size_t      size;
+		size_t size;
 	} answers[] = {
-		{"\0SP\0\0\x31\0\0\1\x10\0\0\0\0\0\0\0\x80\0\0\1", 21},  /* 2^60 bytes */
-		{"\0SP\0\0\x31\0\0\1\0\0\0\0\0\0\0\x02", 17},            /* no room for a tag */
-		{"\0SP\0\0\x31\0\0\1\0\0\0\0\0\0\0\x08\0\0\0\1nope", 25}, /* the tag's mark is missing */
+		{"\0SP\0\0\x31\0\0\1\x10\0\0\0\0\0\0\0\x80\0\0\1", 21},     /* 2^60 bytes */
+		{"\0SP\0\0\x31\0\0\1\0\0\0\0\0\0\0\x02", 17},               /* no room for a tag */
+		{"\0SP\0\0\x31\0\0\1\0\0\0\0\0\0\0\x08\0\0\0\1nope", 25},   /* the tag's mark is missing */
 		{"\0SP\0\0\x31\0\0\2\0\0\0\0\0\0\0\x08\x80\0\0\1nope", 25}, /* not a message */
 		{"\0SP\0\0\x31\0\0\1\0\0\0\0\0\0\0\x08\x80\0\0\1nope", 25}, /* no frame */
-		{"\0SP\0\0\x10\0\0", 8},                                 /* another protocol */
+		{"\0SP\0\0\x10\0\0", 8},                                    /* another protocol */
 		{"HTTP/1.1 400\r\n\r\n", 16},
 	};
 	(void)state;
@@ -274,7 +275,7 @@ static void client_refuses_rubbish_too(void **state)
 			}
 		}
 		rpc_channel_options options = {.limits = rpc_limits_default(), .connect_timeout_ms = 200};
-		rpc_status          status;
+		rpc_status status;
 		assert_null(rpc_channel_open(url, &options, &status));
 		assert_true(status.code == RPC_UNAVAILABLE || status.code == RPC_FAILED_PRECONDITION);
 		kill(child, SIGKILL);
@@ -285,16 +286,16 @@ static void client_refuses_rubbish_too(void **state)
 
 static void foreign_certificates_are_refused(void **state)
 {
-	char                ca[SUPPORT_PATH_SIZE], own[SUPPORT_PATH_SIZE], foreign[SUPPORT_PATH_SIZE];
+	char ca[SUPPORT_PATH_SIZE], own[SUPPORT_PATH_SIZE], foreign[SUPPORT_PATH_SIZE];
 	rpc_channel_options options = {.limits = rpc_limits_default(), .connect_timeout_ms = 600};
-	rpc_status          status;
+	rpc_status status;
 	(void)state;
 	support_join(ca, dir, "ca.pem");
 	support_join(foreign, dir, "foreign.pem");
 	rpc_tls table[] = {
-		{ca, support_join(own, dir, "other.pem"), "localhost"},         /* a certificate of another authority */
-		{foreign, dir, "localhost"},                                    /* trusts another authority */
-		{ca, dir, "example.com"},                                       /* expects another name */
+		{ca, support_join(own, dir, "other.pem"), "localhost"}, /* a certificate of another authority */
+		{foreign, dir, "localhost"},                            /* trusts another authority */
+		{ca, dir, "example.com"},                               /* expects another name */
 	};
 	char client[SUPPORT_PATH_SIZE];
 	table[1].cert_key_file = table[2].cert_key_file = support_join(client, dir, "client.pem");
@@ -317,9 +318,9 @@ static void foreign_certificates_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(clients_that_never_read),         cmocka_unit_test(client_that_stops_in_mid_frame),
-		cmocka_unit_test(silent_and_rubbish_connections),  cmocka_unit_test(announced_lengths_cost_no_memory),
-		cmocka_unit_test(client_refuses_rubbish_too),      cmocka_unit_test(foreign_certificates_are_refused),
+		cmocka_unit_test(clients_that_never_read),        cmocka_unit_test(client_that_stops_in_mid_frame),
+		cmocka_unit_test(silent_and_rubbish_connections), cmocka_unit_test(announced_lengths_cost_no_memory),
+		cmocka_unit_test(client_refuses_rubbish_too),     cmocka_unit_test(foreign_certificates_are_refused),
 	};
 	return cmocka_run_group_tests(tests, start_server, stop_server);
 }

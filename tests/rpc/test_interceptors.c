@@ -13,9 +13,9 @@
 #include "support/tempdir.h"
 
 typedef struct trace {
-	char          text[64];
-	atomic_int    n_lines, n_posted;
-	char          line[256];
+	char text[64];
+	atomic_int n_lines, n_posted;
+	char line[256];
 } trace;
 
 static trace seen;
@@ -33,7 +33,8 @@ static void outer_begin(rpc_call *call, void *context)
 		strcat(seen.text, "(");
 }
 
-static void outer_end(rpc_call *call, rpc_code code, int64_t duration_us, size_t request_size, size_t reply_size, void *context)
+static void outer_end(rpc_call *call, rpc_code code, int64_t duration_us, size_t request_size, size_t reply_size,
+		      void *context)
 {
 	(void)context;
 	assert_true(duration_us >= 0 && request_size > 0 && reply_size > 0);
@@ -48,7 +49,8 @@ static void inner_begin(rpc_call *call, void *context)
 		strcat(seen.text, "[");
 }
 
-static void inner_end(rpc_call *call, rpc_code code, int64_t duration_us, size_t request_size, size_t reply_size, void *context)
+static void inner_end(rpc_call *call, rpc_code code, int64_t duration_us, size_t request_size, size_t reply_size,
+		      void *context)
 {
 	(void)code;
 	(void)duration_us;
@@ -83,12 +85,12 @@ static bool was_posted(void *context)
 
 static void calls_are_seen_counted_and_logged(void **state)
 {
-	char                        address[SUPPORT_PATH_SIZE];
-	rpc_server_options          options = {.limits = rpc_limits_default(), .ipc_mode = 0600};
-	rpc_status                  status;
-	rpc_call_log                log = {take_line, NULL};
-	rpc_metrics                *metrics = rpc_metrics_new();
-	echo_service               *echo = echo_service_new();
+	char address[SUPPORT_PATH_SIZE];
+	rpc_server_options options = {.limits = rpc_limits_default(), .ipc_mode = 0600};
+	rpc_status status;
+	rpc_call_log log = {take_line, NULL};
+	rpc_metrics *metrics = rpc_metrics_new();
+	echo_service *echo = echo_service_new();
 	Ormd__Test__V1__EchoRequest request = ORMD__TEST__V1__ECHO_REQUEST__INIT;
 	(void)state;
 	assert_non_null(metrics);
@@ -97,8 +99,10 @@ static void calls_are_seen_counted_and_logged(void **state)
 	rpc_server *server = rpc_server_new(&options, &status);
 	assert_non_null(server);
 	echo_service_add(echo, server);
-	rpc_interceptor added[] = {{outer_begin, outer_end, NULL}, {inner_begin, inner_end, NULL}, rpc_call_log_interceptor(&log),
-	                           rpc_metrics_interceptor(metrics)};
+	rpc_interceptor added[] = {{outer_begin, outer_end, NULL},
+				   {inner_begin, inner_end, NULL},
+				   rpc_call_log_interceptor(&log),
+				   rpc_metrics_interceptor(metrics)};
 	for (size_t i = 0; i < 4; i++)
 		rpc_server_add_interceptor(server, &added[i]);
 	assert_int_equal(rpc_server_listen(server, address, &status), RPC_OK);
@@ -114,7 +118,7 @@ static void calls_are_seen_counted_and_logged(void **state)
 	assert_non_null(strstr(seen.line, "/ormd.test.v1.Echo/Unary NOT_FOUND"));
 
 	rpc_method_metrics counted[8];
-	size_t             n_counted = rpc_metrics_snapshot(metrics, counted, 8), at = 1;
+	size_t n_counted = rpc_metrics_snapshot(metrics, counted, 8), at = 1;
 	assert_string_equal(counted[0].method, "(other)");
 	while (at < n_counted && strcmp(counted[at].method, "/ormd.test.v1.Echo/Unary") != 0)
 		at++;
@@ -141,9 +145,9 @@ static void calls_are_seen_counted_and_logged(void **state)
 
 static void servers_come_and_go_in_one_process(void **state)
 {
-	char               address[SUPPORT_PATH_SIZE];
+	char address[SUPPORT_PATH_SIZE];
 	rpc_server_options options = {.limits = rpc_limits_default()};
-	rpc_status         status;
+	rpc_status status;
 	(void)state;
 	snprintf(address, sizeof address, "ipc://%s/s", support_tempdir());
 	rpc_server_free(NULL);

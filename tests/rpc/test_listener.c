@@ -23,8 +23,8 @@
 enum { SERVED_WITHIN_MS = 3000 };
 
 static echo_process server;
-static const char  *dir;
-static char         ipc[SUPPORT_PATH_SIZE + 8], path[SUPPORT_PATH_SIZE];
+static const char *dir;
+static char ipc[SUPPORT_PATH_SIZE + 8], path[SUPPORT_PATH_SIZE];
 
 static int start_server(void **state)
 {
@@ -52,7 +52,7 @@ static void call_must_work(rpc_channel *channel)
 /* A client that comes now is served soon; returns how soon, ms. */
 static int64_t newcomer(void)
 {
-	int64_t      before = support_now_ms();
+	int64_t before = support_now_ms();
 	rpc_channel *channel = must_open(ipc, NULL);
 	call_must_work(channel);
 	int64_t took = support_now_ms() - before;
@@ -63,8 +63,8 @@ static int64_t newcomer(void)
 static void newcomers_are_served_whatever_others_do(void **state)
 {
 	rpc_channel *old = must_open(ipc, NULL); /* its connection lives through it all */
-	unsigned     n = full_size() ? 10000 : 300;
-	int64_t      worst = 0;
+	unsigned n = full_size() ? 10000 : 300;
+	int64_t worst = 0;
 	(void)state;
 	call_must_work(old);
 	uint64_t requests = rpc_channel_n_requests(old);
@@ -96,7 +96,7 @@ static void clients_killed_while_they_connect(void **state)
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			for (;;) {
 				rpc_channel_options options = {.limits = rpc_limits_default()};
-				rpc_status          status;
+				rpc_status status;
 				rpc_channel_close(rpc_channel_open(ipc, &options, &status));
 			}
 		}
@@ -113,17 +113,17 @@ static void clients_killed_while_they_connect(void **state)
 static void second_server_is_refused_and_told_who_has_it(void **state)
 {
 	rpc_channel *old = must_open(ipc, NULL);
-	unsigned     n = full_size() ? 50 : 5;
-	char         expected[SUPPORT_PATH_SIZE + 100];
+	unsigned n = full_size() ? 50 : 5;
+	char expected[SUPPORT_PATH_SIZE + 100];
 	(void)state;
 	snprintf(expected, sizeof expected, "failed ALREADY_EXISTS %s is served already, by process %ld", ipc,
-	         (long)server.process.pid);
+		 (long)server.process.pid);
 	for (unsigned i = 0; i < n; i++) {
-		const char     *argv[] = {RPC_ECHO_SERVER, ipc, NULL};
+		const char *argv[] = {RPC_ECHO_SERVER, ipc, NULL};
 		support_process second = {0};
 		support_command command = {.argv = argv, .pipe_stdout = true};
-		char            line[256];
-		int             status;
+		char line[256];
+		int status;
 		assert_true(support_process_start(&second, &command));
 		assert_true(support_read_line(second.stdout_fd, line, sizeof line, SUPPORT_PATIENCE_MS));
 		assert_string_equal(line, expected);
@@ -182,7 +182,7 @@ static void files_are_gone_after_a_good_end_and_no_hindrance_after_a_bad_one(voi
 	assert_int_equal(lstat(path, &now), 0);
 	assert_true(S_ISSOCK(now.st_mode));
 	size_t size;
-	char  *content = support_read_file(victim, &size);
+	char *content = support_read_file(victim, &size);
 	assert_non_null(content);
 	assert_string_equal(content, "precious");
 	free(content);
@@ -196,8 +196,8 @@ static void files_are_gone_after_a_good_end_and_no_hindrance_after_a_bad_one(voi
 	echo_process_stop(&server);
 	assert_int_equal(symlink(victim, lock), 0);
 	support_process refused = {0};
-	const char     *argv[] = {RPC_ECHO_SERVER, ipc, NULL};
-	char            line[256];
+	const char *argv[] = {RPC_ECHO_SERVER, ipc, NULL};
+	char line[256];
 	support_command command = {.argv = argv, .pipe_stdout = true};
 	assert_true(support_process_start(&refused, &command));
 	assert_true(support_read_line(refused.stdout_fd, line, sizeof line, SUPPORT_PATIENCE_MS));
@@ -209,10 +209,10 @@ static void files_are_gone_after_a_good_end_and_no_hindrance_after_a_bad_one(voi
 
 static void addresses_that_are_refused(void **state)
 {
-	rpc_status         status;
+	rpc_status status;
 	rpc_server_options options = {.limits = rpc_limits_default()};
-	rpc_server        *one = rpc_server_new(&options, &status);
-	char               long_address[160];
+	rpc_server *one = rpc_server_new(&options, &status);
+	char long_address[160];
 	(void)state;
 	assert_non_null(one);
 	snprintf(long_address, sizeof long_address, "ipc://%s/%0100d", dir, 0);

@@ -12,16 +12,17 @@
 #include "support/tempdir.h"
 
 static echo_process server;
-static const char  *address;
-static uint8_t      reply[2 << 20];
-static uint8_t      client[RPC_CLIENT_ID_SIZE];
+static const char *address;
+static uint8_t reply[2 << 20];
+static uint8_t client[RPC_CLIENT_ID_SIZE];
 
 static int start_server(void **state)
 {
 	char ipc[SUPPORT_PATH_SIZE];
 	(void)state;
 	snprintf(ipc, sizeof ipc, "ipc://%s/echo.sock", support_tempdir());
-	const char *arguments[] = {"-l", "stream_lease_ms=1500", "-l", "max_unpacked=1000000", "-l", "max_cached_reply=100000", ipc, NULL};
+	const char *arguments[] = {"-l", "stream_lease_ms=1500",    "-l", "max_unpacked=1000000",
+				   "-l", "max_cached_reply=100000", ipc,  NULL};
 	echo_process_start(&server, arguments);
 	address = server.addresses[0];
 	return 0;
@@ -58,8 +59,8 @@ static rpc_frame ask(int fd, const uint8_t *frame, size_t size)
 static size_t unary_request(uint8_t *bytes, const char *method, uint64_t seq, uint32_t sleep_ms, uint32_t reply_size)
 {
 	Ormd__Test__V1__EchoRequest request = ORMD__TEST__V1__ECHO_REQUEST__INIT;
-	uint8_t                     payload[64];
-	char                        path[64];
+	uint8_t payload[64];
+	char path[64];
 	request.has_sleep_ms = request.has_reply_size = true;
 	request.sleep_ms = sleep_ms;
 	request.reply_size = reply_size;
@@ -71,16 +72,16 @@ static size_t unary_request(uint8_t *bytes, const char *method, uint64_t seq, ui
 static size_t add_request(uint8_t *bytes, uint64_t seq, uint64_t id)
 {
 	Ormd__Test__V1__AddRequest request = ORMD__TEST__V1__ADD_REQUEST__INIT;
-	uint8_t                    payload[32];
+	uint8_t payload[32];
 	request.has_id = true;
 	request.id = id;
 	return raw_request(bytes, "/ormd.test.v1.Echo/Add", client, seq, payload,
-	                   ormd__test__v1__add_request__pack(&request, payload));
+			   ormd__test__v1__add_request__pack(&request, payload));
 }
 
 static void honest_client_is_served(void)
 {
-	rpc_channel                *channel = must_open(address, NULL);
+	rpc_channel *channel = must_open(address, NULL);
 	Ormd__Test__V1__EchoRequest request = ORMD__TEST__V1__ECHO_REQUEST__INIT;
 	assert_int_equal(call_unary(channel, ECHO_UNARY, &request, SUPPORT_PATIENCE_MS), RPC_OK);
 	rpc_channel_close(channel);
@@ -90,16 +91,16 @@ static void honest_client_is_served(void)
 static void malformed_frames(void **state)
 {
 	enum { CLOSED = -1 };
-	uint8_t   good[256], bad[512];
-	size_t    size = unary_request(good, "Unary", 1, 0, 1);
+	uint8_t good[256], bad[512];
+	size_t size = unary_request(good, "Unary", 1, 0, 1);
 	rpc_frame answer;
 	(void)state;
 	const struct {
 		const char *what;
-		int         expected;
-		size_t      offset; /* byte to change */
-		uint8_t     value;
-		long        size; /* 0: as it is; negative: cut so many bytes; positive: add so many */
+		int expected;
+		size_t offset; /* byte to change */
+		uint8_t value;
+		long size; /* 0: as it is; negative: cut so many bytes; positive: add so many */
 	} table[] = {
 		{"no magic", CLOSED, 0, 'X', 0},
 		{"magic of another version", CLOSED, 3, '2', 0},
@@ -142,7 +143,7 @@ static void malformed_frames(void **state)
 		int fd = raw_connect(address);
 		assert_true(raw_send(fd, 1, bad, size));
 		ssize_t got = raw_receive(fd, reply, sizeof reply, SUPPORT_PATIENCE_MS);
-		int     code = CLOSED;
+		int code = CLOSED;
 		if (got >= 0) {
 			assert_true(rpc_frame_decode(&answer, reply, (size_t)got));
 			code = answer.code;
@@ -164,14 +165,14 @@ static void unpacking_bomb(void **state)
 {
 	/* Empty metadata entries: two bytes here, a struct there. */
 	static uint8_t bytes[300000];
-	size_t         size = raw_request(bytes, "/ormd.test.v1.Echo/Unary", client, 1, NULL, 0);
-	uint32_t       head = 200000;
+	size_t size = raw_request(bytes, "/ormd.test.v1.Echo/Unary", client, 1, NULL, 0);
+	uint32_t head = 200000;
 	(void)state;
 	for (uint32_t i = 0; i < head; i += 2)
 		bytes[size + i] = 0x0a;
 	for (int i = 0; i < 4; i++)
 		bytes[12 + i] = (uint8_t)(head >> 8 * i);
-	int       fd = raw_connect(address);
+	int fd = raw_connect(address);
 	rpc_frame answer = ask(fd, bytes, size + head);
 	assert_int_equal(answer.code, RPC_RESOURCE_EXHAUSTED);
 	close(fd);
@@ -180,12 +181,12 @@ static void unpacking_bomb(void **state)
 
 static void repeated_request_is_answered_with_the_same_bytes(void **state)
 {
-	uint8_t        bytes[256];
+	uint8_t bytes[256];
 	static uint8_t first[4096];
 	(void)state;
 	uint64_t before = get_stats(address).n_effects;
-	size_t   size = add_request(bytes, 1, 1);
-	int      fd = raw_connect(address);
+	size_t size = add_request(bytes, 1, 1);
+	int fd = raw_connect(address);
 	assert_true(raw_send(fd, 1, bytes, size));
 	ssize_t got = raw_receive(fd, first, sizeof first, SUPPORT_PATIENCE_MS);
 	assert_true(got > 0);
@@ -219,7 +220,7 @@ static void repetition_of_a_running_request_takes_its_answer(void **state)
 	uint8_t bytes[256];
 	(void)state;
 	size_t size = unary_request(bytes, "Unary", 1, 300, 5);
-	int    first = raw_connect(address), second = raw_connect(address);
+	int first = raw_connect(address), second = raw_connect(address);
 	assert_true(raw_send(first, 1, bytes, size));
 	while (get_stats(address).in_flight < 2) /* it, and the question itself */
 		;
@@ -236,13 +237,14 @@ static void repetition_of_a_running_request_takes_its_answer(void **state)
 
 static void early_requests_wait_for_their_turn(void **state)
 {
-	uint8_t   bytes[256];
+	uint8_t bytes[256];
 	rpc_frame answer;
 	(void)state;
 	uint64_t before = get_stats(address).n_effects;
-	int      fd = raw_connect(address);
+	int fd = raw_connect(address);
 	for (uint64_t seq = 5; seq >= 1; seq--) {
-		size_t size = add_request(bytes, seq, (UINT64_C(1) << 20) + seq); /* in its own row, ascending by number */
+		size_t size =
+			add_request(bytes, seq, (UINT64_C(1) << 20) + seq); /* in its own row, ascending by number */
 		assert_true(raw_send(fd, (uint32_t)seq, bytes, size));
 		if (seq > 1)
 			assert_int_equal(get_stats(address).n_effects, before);
@@ -262,7 +264,7 @@ static void reply_too_large_to_keep(void **state)
 	uint8_t bytes[256];
 	(void)state;
 	size_t size = unary_request(bytes, "Unary", 1, 0, 200000);
-	int    fd = raw_connect(address);
+	int fd = raw_connect(address);
 	assert_int_equal(ask(fd, bytes, size).code, RPC_OK);
 	assert_int_equal(ask(fd, bytes, size).code, RPC_DATA_LOSS);
 	close(fd);
@@ -272,9 +274,9 @@ static void cancel_may_overtake_its_request(void **state)
 {
 	uint8_t bytes[256];
 	(void)state;
-	uint64_t  before = get_stats(address).n_effects;
-	int       fd = raw_connect(address);
-	uint8_t   hello[RPC_FRAME_HEADER_SIZE], cancel[RPC_FRAME_HEADER_SIZE];
+	uint64_t before = get_stats(address).n_effects;
+	int fd = raw_connect(address);
+	uint8_t hello[RPC_FRAME_HEADER_SIZE], cancel[RPC_FRAME_HEADER_SIZE];
 	rpc_frame frame = {.kind = RPC_KIND_HELLO};
 	memcpy(frame.client_id, client, sizeof client);
 	rpc_frame_encode(&frame, hello);
@@ -285,7 +287,7 @@ static void cancel_may_overtake_its_request(void **state)
 	rpc_frame_encode(&frame, cancel);
 	assert_true(raw_send(fd, 2, cancel, sizeof cancel));
 	assert_int_equal(ask(fd, hello, sizeof hello).code, RPC_OK); /* an answer, so the frame before it was read */
-	for (int i = 0; i < 50; i++)                                  /* and handled, as frames pass on two threads */
+	for (int i = 0; i < 50; i++)                                 /* and handled, as frames pass on two threads */
 		ask(fd, hello, sizeof hello);
 	size_t size = add_request(bytes, 1, 77);
 	assert_int_equal(ask(fd, bytes, size).code, RPC_CANCELLED);
@@ -298,18 +300,18 @@ static void cancel_may_overtake_its_request(void **state)
 static size_t stream_request(uint8_t *bytes, uint64_t seq)
 {
 	Ormd__Test__V1__StreamRequest request = ORMD__TEST__V1__STREAM_REQUEST__INIT;
-	uint8_t                       payload[64];
-	uint32_t                      size = 1000;
+	uint8_t payload[64];
+	uint32_t size = 1000;
 	request.sizes = &size;
 	request.n_sizes = 1;
 	request.has_endless = request.endless = true;
 	return raw_request(bytes, "/ormd.test.v1.Echo/Stream", client, seq, payload,
-	                   ormd__test__v1__stream_request__pack(&request, payload));
+			   ormd__test__v1__stream_request__pack(&request, payload));
 }
 
 static size_t next_request(uint8_t *bytes, uint64_t seq, uint32_t chunk)
 {
-	size_t    size = raw_request(bytes, "", client, seq, NULL, 0);
+	size_t size = raw_request(bytes, "", client, seq, NULL, 0);
 	rpc_frame frame;
 	assert_true(rpc_frame_decode(&frame, bytes, size));
 	frame.kind = RPC_KIND_NEXT;
@@ -320,10 +322,10 @@ static size_t next_request(uint8_t *bytes, uint64_t seq, uint32_t chunk)
 
 static void repeated_chunk_has_the_same_bytes(void **state)
 {
-	uint8_t        bytes[256];
+	uint8_t bytes[256];
 	static uint8_t first[8192];
 	(void)state;
-	int       fd = raw_connect(address);
+	int fd = raw_connect(address);
 	rpc_frame answer = ask(fd, bytes, stream_request(bytes, 1));
 	assert_int_equal(answer.code, RPC_OK);
 	assert_int_equal(answer.flags & (RPC_FLAG_STREAM | RPC_FLAG_LAST), RPC_FLAG_STREAM);
@@ -368,7 +370,7 @@ static void stream_that_is_not_read_is_closed(void **state)
 
 static void a_client_has_a_bounded_number_of_streams(void **state)
 {
-	uint8_t  bytes[256];
+	uint8_t bytes[256];
 	uint64_t seq = 1;
 	(void)state;
 	int fd = raw_connect(address);
@@ -383,7 +385,7 @@ static void anonymous_clients_get_unordered_methods_only(void **state)
 {
 	uint8_t bytes[256];
 	(void)state;
-	int    fd = raw_connect(address);
+	int fd = raw_connect(address);
 	size_t size = raw_request(bytes, "/ormd.test.v1.Echo/EmptyCall", NULL, 1, NULL, 0);
 	assert_int_equal(ask(fd, bytes, size).code, RPC_FAILED_PRECONDITION);
 	size = raw_request(bytes, "/ormd.rpc.v1.Health/Check", NULL, 0, NULL, 0);
@@ -395,7 +397,7 @@ static void a_connection_is_one_clients(void **state)
 {
 	uint8_t bytes[256];
 	(void)state;
-	int    fd = raw_connect(address);
+	int fd = raw_connect(address);
 	size_t size = add_request(bytes, 1, 100);
 	assert_int_equal(ask(fd, bytes, size).code, RPC_OK);
 	client[0] = 2;
@@ -406,9 +408,9 @@ static void a_connection_is_one_clients(void **state)
 
 static void too_many_requests_under_way(void **state)
 {
-	uint8_t   bytes[256];
+	uint8_t bytes[256];
 	rpc_frame answer;
-	unsigned  n_refused = 0;
+	unsigned n_refused = 0;
 	(void)state;
 	int fd = raw_connect(address);
 	for (uint64_t seq = 1; seq <= 24; seq++) { /* unordered ones, which are all under way at once */
@@ -430,28 +432,28 @@ static void too_many_requests_under_way(void **state)
 
 static void health_and_reflection(void **state)
 {
-	orm_arena         arena;
-	rpc_status        status;
+	orm_arena arena;
+	rpc_status status;
 	ProtobufCMessage *message;
-	rpc_channel      *channel = must_open(address, NULL);
+	rpc_channel *channel = must_open(address, NULL);
 	(void)state;
 	orm_arena_init(&arena, 0);
 	static const struct {
 		char *service;
-		int   expected;
+		int expected;
 	} table[] = {{NULL, 1}, {"", 1}, {"ormd.test.v1.Echo", 1}, {"ormd.rpc.v1.Health", 1}, {"no.such", 3}};
 	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
 		Ormd__Rpc__V1__HealthCheckRequest request = ORMD__RPC__V1__HEALTH_CHECK_REQUEST__INIT;
 		request.service = table[i].service;
-		assert_int_equal(rpc_channel_call(channel, &ormd__rpc__v1__health__descriptor, 0, &request.base, INT64_MAX, &arena,
-		                                  &message, &status),
-		                 RPC_OK);
+		assert_int_equal(rpc_channel_call(channel, &ormd__rpc__v1__health__descriptor, 0, &request.base,
+						  INT64_MAX, &arena, &message, &status),
+				 RPC_OK);
 		assert_int_equal(((Ormd__Rpc__V1__HealthCheckResponse *)message)->status, table[i].expected);
 	}
 	Ormd__Rpc__V1__ListServicesRequest request = ORMD__RPC__V1__LIST_SERVICES_REQUEST__INIT;
-	assert_int_equal(rpc_channel_call(channel, &ormd__rpc__v1__reflection__descriptor, 0, &request.base, INT64_MAX, &arena,
-	                                  &message, &status),
-	                 RPC_OK);
+	assert_int_equal(rpc_channel_call(channel, &ormd__rpc__v1__reflection__descriptor, 0, &request.base, INT64_MAX,
+					  &arena, &message, &status),
+			 RPC_OK);
 	const Ormd__Rpc__V1__ListServicesResponse *list = (const Ormd__Rpc__V1__ListServicesResponse *)message;
 	assert_int_equal(list->n_services, 3);
 	bool streaming = false;

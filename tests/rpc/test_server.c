@@ -18,13 +18,13 @@
 static const ProtobufCServiceDescriptor *const echo = &ormd__test__v1__echo__descriptor;
 
 static echo_process server;
-static const char  *address;
-static char         ipc[SUPPORT_PATH_SIZE];
+static const char *address;
+static char ipc[SUPPORT_PATH_SIZE];
 
 static void start(const char *const *more)
 {
 	const char *arguments[16];
-	size_t      n = 0;
+	size_t n = 0;
 	for (; more && more[n]; n++)
 		arguments[n] = more[n];
 	arguments[n++] = ipc;
@@ -51,18 +51,19 @@ static int stop_server(void **state)
 static rpc_code add(rpc_channel *channel, uint64_t id, int64_t timeout_ms, rpc_status *status)
 {
 	Ormd__Test__V1__AddRequest request = ORMD__TEST__V1__ADD_REQUEST__INIT;
-	static orm_arena           arena;
-	ProtobufCMessage          *reply;
+	static orm_arena arena;
+	ProtobufCMessage *reply;
 	orm_arena_reset(&arena);
 	request.has_id = true;
 	request.id = id;
-	return rpc_channel_call(channel, echo, ECHO_ADD, &request.base, orm_deadline_in_ms(timeout_ms), &arena, &reply, status);
+	return rpc_channel_call(channel, echo, ECHO_ADD, &request.base, orm_deadline_in_ms(timeout_ms), &arena, &reply,
+				status);
 }
 
 static void channel_of_the_parent_refuses_to_work_in_a_child(void **state)
 {
 	rpc_channel *channel = must_open(address, NULL);
-	rpc_status   status;
+	rpc_status status;
 	(void)state;
 	assert_int_equal(add(channel, 1, SUPPORT_PATIENCE_MS, &status), RPC_OK);
 	pid_t child = fork();
@@ -70,9 +71,10 @@ static void channel_of_the_parent_refuses_to_work_in_a_child(void **state)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		bool ok = add(channel, 2, 1000, &status) == RPC_FAILED_PRECONDITION && strstr(status.message, "forked");
 		Ormd__Test__V1__StreamRequest request = ORMD__TEST__V1__STREAM_REQUEST__INIT;
-		ok = ok && !rpc_channel_open_stream(channel, echo, ECHO_STREAM, &request.base, ORM_NO_DEADLINE, &status);
+		ok = ok &&
+		     !rpc_channel_open_stream(channel, echo, ECHO_STREAM, &request.base, ORM_NO_DEADLINE, &status);
 		rpc_channel_options options = {.limits = rpc_limits_default()};
-		rpc_channel        *own = rpc_channel_open(address, &options, &status);
+		rpc_channel *own = rpc_channel_open(address, &options, &status);
 		ok = ok && own && memcmp(rpc_channel_client_id(own), rpc_channel_client_id(channel), 16) != 0;
 		ok = ok && add(own, 3, SUPPORT_PATIENCE_MS, &status) == RPC_OK;
 		rpc_channel_close(channel);
@@ -101,9 +103,9 @@ static pid_t connected_child(bool heir, pid_t *heir_pid)
 	if (child == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		rpc_channel_options options = {.limits = rpc_limits_default()};
-		rpc_status          status;
-		rpc_channel        *channel = rpc_channel_open(address, &options, &status);
-		pid_t               grandchild = 0;
+		rpc_status status;
+		rpc_channel *channel = rpc_channel_open(address, &options, &status);
+		pid_t grandchild = 0;
 		if (channel && heir) {
 			grandchild = fork();
 			if (grandchild == 0) {
@@ -127,8 +129,8 @@ static void death_of_a_client_is_noticed(void **state)
 {
 	(void)state;
 	for (int heir = 0; heir <= 1; heir++) {
-		pid_t    heir_pid;
-		pid_t    child = connected_child(heir, &heir_pid);
+		pid_t heir_pid;
+		pid_t child = connected_child(heir, &heir_pid);
 		uint64_t before = get_stats(address).n_exited;
 		kill(child, SIGKILL);
 		assert_int_equal(waitpid(child, NULL, 0), child);
@@ -141,13 +143,13 @@ static void death_of_a_client_is_noticed(void **state)
 static void drain_lets_large_replies_reach_their_clients(void **state)
 {
 	enum { N = 8 };
-	rpc_channel                       *channels[N], *late = must_open(address, NULL);
-	rpc_pending                       *pending[N];
-	Ormd__Test__V1__EchoRequest        request = ORMD__TEST__V1__ECHO_REQUEST__INIT;
-	Ormd__Rpc__V1__HealthCheckRequest  check = ORMD__RPC__V1__HEALTH_CHECK_REQUEST__INIT;
-	orm_arena                          arena;
-	rpc_status                         status;
-	ProtobufCMessage                  *reply;
+	rpc_channel *channels[N], *late = must_open(address, NULL);
+	rpc_pending *pending[N];
+	Ormd__Test__V1__EchoRequest request = ORMD__TEST__V1__ECHO_REQUEST__INIT;
+	Ormd__Rpc__V1__HealthCheckRequest check = ORMD__RPC__V1__HEALTH_CHECK_REQUEST__INIT;
+	orm_arena arena;
+	rpc_status status;
+	ProtobufCMessage *reply;
 	(void)state;
 	orm_arena_init(&arena, 0);
 	request.has_reply_size = request.has_sleep_ms = true;
@@ -156,7 +158,7 @@ static void drain_lets_large_replies_reach_their_clients(void **state)
 	for (int i = 0; i < N; i++) {
 		channels[i] = must_open(address, NULL);
 		pending[i] = rpc_channel_send(channels[i], echo, ECHO_UNARY, &request.base,
-		                              orm_deadline_in_ms(SUPPORT_PATIENCE_MS), &status);
+					      orm_deadline_in_ms(SUPPORT_PATIENCE_MS), &status);
 		assert_non_null(pending[i]);
 	}
 	while (get_stats(address).in_flight < N + 1)
@@ -164,8 +166,8 @@ static void drain_lets_large_replies_reach_their_clients(void **state)
 	assert_true(support_write_text(server.process.stdin_fd, "drain 20000\n"));
 	do { /* until it drains */
 		assert_int_equal(rpc_channel_call(late, &ormd__rpc__v1__health__descriptor, 0, &check.base,
-		                                  orm_deadline_in_ms(SUPPORT_PATIENCE_MS), &arena, &reply, &status),
-		                 RPC_OK);
+						  orm_deadline_in_ms(SUPPORT_PATIENCE_MS), &arena, &reply, &status),
+				 RPC_OK);
 	} while (((Ormd__Rpc__V1__HealthCheckResponse *)reply)->status == 1);
 	assert_int_equal(((Ormd__Rpc__V1__HealthCheckResponse *)reply)->status, 2);
 	assert_int_equal(add(late, 100, SUPPORT_PATIENCE_MS, &status), RPC_UNAVAILABLE);
@@ -177,7 +179,7 @@ static void drain_lets_large_replies_reach_their_clients(void **state)
 		rpc_channel_close(channels[i]);
 	}
 	char line[64];
-	int  result;
+	int result;
 	assert_true(support_read_line(server.process.stdout_fd, line, sizeof line, SUPPORT_PATIENCE_MS));
 	assert_string_equal(line, "drained 1");
 	assert_true(support_process_wait(&server.process, SUPPORT_PATIENCE_MS, &result));
@@ -191,9 +193,9 @@ static void drain_lets_large_replies_reach_their_clients(void **state)
 static void drain_ends_at_its_deadline(void **state)
 {
 	Ormd__Test__V1__EchoRequest request = ORMD__TEST__V1__ECHO_REQUEST__INIT;
-	rpc_channel                *channel = must_open(address, NULL);
-	rpc_status                  status;
-	char                        line[64];
+	rpc_channel *channel = must_open(address, NULL);
+	rpc_status status;
+	char line[64];
 	(void)state;
 	request.has_sleep_ms = true;
 	request.sleep_ms = 60000;
@@ -211,10 +213,10 @@ static void drain_ends_at_its_deadline(void **state)
 static void restart_of_the_server_is_told(void **state)
 {
 	Ormd__Test__V1__EchoRequest request = ORMD__TEST__V1__ECHO_REQUEST__INIT;
-	rpc_channel                *channel = must_open(address, NULL);
-	orm_arena                   arena;
-	rpc_status                  status;
-	ProtobufCMessage           *reply;
+	rpc_channel *channel = must_open(address, NULL);
+	orm_arena arena;
+	rpc_status status;
+	ProtobufCMessage *reply;
 	(void)state;
 	orm_arena_init(&arena, 0);
 	uint64_t epoch = rpc_channel_epoch(channel);
@@ -222,7 +224,7 @@ static void restart_of_the_server_is_told(void **state)
 	request.has_sleep_ms = true;
 	request.sleep_ms = 60000;
 	rpc_pending *running = rpc_channel_send(channel, echo, ECHO_UNARY, &request.base,
-	                                        orm_deadline_in_ms(SUPPORT_PATIENCE_MS), &status);
+						orm_deadline_in_ms(SUPPORT_PATIENCE_MS), &status);
 	assert_non_null(running);
 	echo_process_kill(&server);
 	start((const char *[]){"-l", "n_workers=2", NULL}); /* the old socket file and its lock are in its way: no */
@@ -234,7 +236,8 @@ static void restart_of_the_server_is_told(void **state)
 
 	/* A call that was never sent to the old server goes to the new one. */
 	echo_process_kill(&server);
-	assert_int_equal(add(channel, 201, 100, &status), RPC_DEADLINE_EXCEEDED); /* sent into the broken connection, perhaps */
+	assert_int_equal(add(channel, 201, 100, &status),
+			 RPC_DEADLINE_EXCEEDED); /* sent into the broken connection, perhaps */
 	start((const char *[]){"-l", "n_workers=2", NULL});
 	assert_int_equal(add(channel, 202, SUPPORT_PATIENCE_MS, &status), RPC_OK);
 	assert_int_equal(get_stats(address).n_effects, 1);
@@ -245,7 +248,7 @@ static void restart_of_the_server_is_told(void **state)
 static void nobody_there_is_told_at_once(void **state)
 {
 	rpc_channel_options options = {.limits = rpc_limits_default(), .connect_timeout_ms = SUPPORT_PATIENCE_MS};
-	rpc_status          status;
+	rpc_status status;
 	(void)state;
 	int64_t before = support_now_ms();
 	assert_null(rpc_channel_open("ipc:///nonexistent/socket", &options, &status));
@@ -260,11 +263,11 @@ static void nobody_there_is_told_at_once(void **state)
 static void call_past_its_deadline_is_not_begun(void **state)
 {
 	Ormd__Test__V1__EchoRequest request = ORMD__TEST__V1__ECHO_REQUEST__INIT;
-	rpc_channel                *busy[2], *late = must_open(address, NULL);
-	rpc_pending                *pending[2];
-	orm_arena                   arena;
-	rpc_status                  status;
-	ProtobufCMessage           *reply;
+	rpc_channel *busy[2], *late = must_open(address, NULL);
+	rpc_pending *pending[2];
+	orm_arena arena;
+	rpc_status status;
+	ProtobufCMessage *reply;
 	(void)state;
 	orm_arena_init(&arena, 0);
 	uint64_t before = get_stats(address).n_effects;
@@ -272,13 +275,15 @@ static void call_past_its_deadline_is_not_begun(void **state)
 	request.sleep_ms = 60000;
 	for (int i = 0; i < 2; i++) { /* both workers */
 		busy[i] = must_open(address, NULL);
-		pending[i] = rpc_channel_send(busy[i], echo, ECHO_UNARY, &request.base, orm_deadline_in_ms(300), &status);
+		pending[i] =
+			rpc_channel_send(busy[i], echo, ECHO_UNARY, &request.base, orm_deadline_in_ms(300), &status);
 	}
 	while (rpc_channel_n_requests(late) == 0 && add(late, 300, 20, &status) == RPC_OK)
 		; /* never: the workers are busy */
 	assert_int_equal(status.code, RPC_DEADLINE_EXCEEDED);
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(rpc_channel_receive(busy[i], pending[i], &arena, &reply, &status), RPC_DEADLINE_EXCEEDED);
+		assert_int_equal(rpc_channel_receive(busy[i], pending[i], &arena, &reply, &status),
+				 RPC_DEADLINE_EXCEEDED);
 		rpc_channel_close(busy[i]);
 	}
 	assert_int_equal(add(late, 301, SUPPORT_PATIENCE_MS, &status), RPC_OK);
@@ -296,20 +301,20 @@ static bool all_cancelled(void *context)
 static void a_thousand_waiting_calls_take_no_threads(void **state)
 {
 	enum { CHANNELS = 100, EACH = 10 };
-	static rpc_channel         *channels[CHANNELS];
-	static rpc_pending         *pending[CHANNELS][EACH];
+	static rpc_channel *channels[CHANNELS];
+	static rpc_pending *pending[CHANNELS][EACH];
 	Ormd__Test__V1__EchoRequest request = ORMD__TEST__V1__ECHO_REQUEST__INIT;
-	orm_arena                   arena;
-	rpc_status                  status;
-	ProtobufCMessage           *reply;
-	rpc_channel                *waker = must_open(address, NULL);
+	orm_arena arena;
+	rpc_status status;
+	ProtobufCMessage *reply;
+	rpc_channel *waker = must_open(address, NULL);
 	(void)state;
 	orm_arena_init(&arena, 0);
 	for (int c = 0; c < CHANNELS; c++) {
 		channels[c] = must_open(address, NULL);
 		for (int i = 0; i < EACH; i++) {
 			pending[c][i] = rpc_channel_send(channels[c], echo, ECHO_WAIT, &request.base,
-			                                 orm_deadline_in_ms(SUPPORT_PATIENCE_MS * 4), &status);
+							 orm_deadline_in_ms(SUPPORT_PATIENCE_MS * 4), &status);
 			assert_non_null(pending[c][i]);
 		}
 	}
@@ -319,14 +324,16 @@ static void a_thousand_waiting_calls_take_no_threads(void **state)
 	assert_int_equal(call_unary(waker, ECHO_UNARY, &request, SUPPORT_PATIENCE_MS), RPC_OK);
 	for (int c = 0; c < CHANNELS; c++) {
 		for (int i = 0; i < EACH; i++)
-			assert_int_equal(rpc_channel_receive(channels[c], pending[c][i], &arena, &reply, &status), RPC_OK);
+			assert_int_equal(rpc_channel_receive(channels[c], pending[c][i], &arena, &reply, &status),
+					 RPC_OK);
 	}
 	/* Waiting calls end when their client goes, in good order or not, and at their deadline. */
 	uint64_t wanted = get_stats(address).n_cancelled + CHANNELS * EACH;
 	request.message = NULL;
 	for (int c = 0; c < CHANNELS; c++) {
 		for (int i = 0; i < EACH; i++)
-			assert_non_null(rpc_channel_send(channels[c], echo, ECHO_WAIT, &request.base, ORM_NO_DEADLINE, &status));
+			assert_non_null(rpc_channel_send(channels[c], echo, ECHO_WAIT, &request.base, ORM_NO_DEADLINE,
+							 &status));
 	}
 	while (get_stats(address).in_flight < CHANNELS * EACH + 1)
 		;
@@ -343,8 +350,8 @@ static void a_thousand_waiting_calls_take_no_threads(void **state)
 static void messages_above_the_limit(void **state)
 {
 	Ormd__Test__V1__EchoRequest request = ORMD__TEST__V1__ECHO_REQUEST__INIT;
-	rpc_channel                *channel = must_open(address, NULL);
-	rpc_limits                  limits = rpc_limits_default();
+	rpc_channel *channel = must_open(address, NULL);
+	rpc_limits limits = rpc_limits_default();
 	(void)state;
 	uint8_t *body = calloc(1, limits.max_message + 1);
 	assert_non_null(body);
