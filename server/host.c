@@ -266,7 +266,7 @@ void ormd_host_release(ormd_host *host)
 
 /* ---- participants ---- */
 
-ormd_member *ormd_host_member(ormd_host *host, uint32_t number, uint64_t fence, const rpc_peer *peer, orm_error *error)
+ormd_member *ormd_host_member(ormd_host *host, uint32_t number, uint64_t fence, orm_error *error)
 {
 	if (host->ended) {
 		orm_fail(error, ORM_ELOST, "the session has ended: open or join a new one");
@@ -277,9 +277,6 @@ ormd_member *ormd_host_member(ormd_host *host, uint32_t number, uint64_t fence, 
 			continue;
 		if (member->fence != fence)
 			break;
-		member->connection = peer->connection;
-		member->connected = true;
-		member->gone_since_us = 0;
 		member->last_heard_us = orm_clock_us();
 		return member;
 	}
@@ -302,12 +299,10 @@ ormd_member *ormd_host_join(ormd_host *host, const char *name, const rpc_peer *p
 		return NULL;
 	}
 	memcpy(member->client_id, peer->client_id, sizeof member->client_id);
-	member->connection = peer->connection;
 	member->pid = peer->pid;
-	member->connected = true;
 	member->last_heard_us = orm_clock_us();
 	snprintf(member->name, sizeof member->name, "%s", name);
-	if (!ormd_liveness_watch(host->daemon->liveness, member->client_id, host->id, member->number)) {
+	if (!ormd_liveness_watch(host->daemon->liveness, peer, host->id, member->number)) {
 		ormd_session_leave(host->session, member->number, false, "out of memory");
 		free(member);
 		orm_fail(error, ORM_ENOMEM, "out of memory for a participant");
@@ -328,7 +323,7 @@ void ormd_host_leave(ormd_host *host, ormd_member *member, bool died, const char
 	}
 	if (member->drafting)
 		ormd_draft_cancel(host->session);
-	ormd_liveness_forget(host->daemon->liveness, member->client_id, host->id, member->number);
+	ormd_liveness_forget(host->daemon->liveness, host->id, member->number);
 	ormd_session_leave(host->session, member->number, died, reason);
 	free(member);
 	if (!host->members)

@@ -32,12 +32,9 @@ typedef struct ormd_member {
 	uint32_t            number;
 	uint64_t            fence;
 	uint8_t             client_id[16];
-	uint64_t            connection;   /* the pipe it was last heard on */
 	int64_t             pid;          /* -1: not known */
-	bool                connected;
 	uint64_t            seen;
 	int64_t             last_heard_us;
-	int64_t             gone_since_us; /* when its connection closed; 0: it has one */
 	char                name[64];
 	/* A draft that comes in parts is open: */
 	bool                drafting;
@@ -95,8 +92,8 @@ void ormd_host_post(ormd_host *host, ormd_task *task);
 /* The held task is done with the session; what waits goes on, on a worker. From any thread. */
 void ormd_host_release(ormd_host *host);
 
-/* For the running task: the participant, or NULL with error: ORM_EFENCED for a stale fence, ORM_ENOTFOUND for one that never was. Renews its lease. */
-ormd_member *ormd_host_member(ormd_host *host, uint32_t number, uint64_t fence, const rpc_peer *peer, orm_error *error);
+/* For the running task: the participant, or NULL with error: ORM_EFENCED for a stale fence, ORM_ELOST when the session has ended. */
+ormd_member *ormd_host_member(ormd_host *host, uint32_t number, uint64_t fence, orm_error *error);
 ormd_member *ormd_host_join(ormd_host *host, const char *name, const rpc_peer *peer, orm_error *error);
 /* Takes a participant out; ends the host when it was the last one. */
 void ormd_host_leave(ormd_host *host, ormd_member *member, bool died, const char *reason);

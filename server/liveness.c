@@ -11,13 +11,22 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A participant as its connection sees it. */
+/* An open connection, of a client that has said its name. */
+typedef struct connection {
+	struct connection *next;
+	uint8_t            client_id[16];
+	uint64_t           id;
+} connection;
+
+/* A participant as its connections see it; from its joining to its leaving. */
 typedef struct watched {
 	struct watched *next;
 	uint8_t         client_id[16];
 	uint64_t        host;
 	uint32_t        participant;
-	int64_t         dies_at_us;   /* ORM_NO_DEADLINE while it has a connection */
+	int64_t         dies_at_us;   /* ORM_NO_DEADLINE while it has a connection, and once its death was posted */
+	bool            process_gone; /* no connection brings it back */
+	bool            dead;         /* its death was posted; a connection before that runs takes it back */
 	char            reason[96];
 } watched;
 
@@ -27,6 +36,7 @@ struct ormd_liveness {
 	pthread_mutex_t lock;         /* guards what follows; nothing else is locked under it */
 	pthread_cond_t  changed;
 	watched        *participants;
+	connection     *connections;
 	int64_t         tick_at_us;   /* for parked calls; ORM_NO_DEADLINE: none */
 	uint32_t        n_connections;
 	int64_t         idle_since_us;
@@ -35,62 +45,75 @@ struct ormd_liveness {
 
 /* ---- deaths ---- */
 
+#define NO_MEMORY_PAUSE_US 1000000
+
 typedef struct death {
-	ormd_task task;
-	uint32_t  participant;
-	uint8_t   client_id[16];
-	int64_t   since_us;
-	char      reason[96];
+	ormd_task     task;
+	struct death *next;
+	uint64_t      host;
+	uint32_t      participant;
+	char          reason[96];
 } death;
+
+static watched *find_participant(const ormd_liveness *liveness, uint64_t host, uint32_t participant)
+{
+	watched *entry = liveness->participants;
+	while (entry && (entry->host != host || entry->participant != participant))
+		entry = entry->next;
+	return entry;
+}
+
+/* Its client may have come back while the task was queued. That it was heard says nothing: a call of the dead may have waited, too. */
+static bool is_dead(ormd_liveness *liveness, uint64_t host, uint32_t participant)
+{
+	pthread_mutex_lock(&liveness->lock);
+	const watched *entry = find_participant(liveness, host, participant);
+	bool           dead = entry && entry->dead;
+	pthread_mutex_unlock(&liveness->lock);
+	return dead;
+}
 
 static ormd_turn run_death(ormd_host *host, ormd_task *task)
 {
-	death *this = (death *)task;
-	for (ormd_member *member = host->members; member; member = member->next) {
-		/* Heard again since its connection closed: it lives. */
-		if (member->number == this->participant && member->last_heard_us <= this->since_us) {
-			ormd_host_leave(host, member, true, this->reason);
-			break;
-		}
-	}
+	death       *this = (death *)task;
+	ormd_member *member = host->members;
+	while (member && member->number != this->participant)
+		member = member->next;
+	if (member && is_dead(host->daemon->liveness, host->id, this->participant))
+		ormd_host_leave(host, member, true, this->reason);
 	free(this);
 	return ORMD_TURN_OVER;
 }
 
 /* Without liveness->lock. */
-static void post_death(ormd_daemon *daemon, const watched *participant, int64_t since_us)
+static void post_death(ormd_daemon *daemon, death *this)
 {
-	ormd_host *host = ormd_host_find(daemon, participant->host);
-	if (!host)
-		return;
-	death *task = calloc(1, sizeof *task);
-	if (!task) {
-		ormd_host_unref(host);
-		return;
-	}
-	task->task.run = run_death;
-	task->participant = participant->participant;
-	task->since_us = since_us;
-	memcpy(task->client_id, participant->client_id, sizeof task->client_id);
-	snprintf(task->reason, sizeof task->reason, "%s", participant->reason);
-	ormd_host_post(host, &task->task);
+	ormd_host *host = ormd_host_find(daemon, this->host);
+	if (host)
+		ormd_host_post(host, &this->task);
+	else
+		free(this);
 }
 
 /* ---- the thread ---- */
 
-/* Take out those whose time is up. Under the lock; the caller posts their deaths without it. */
-static watched *take_due(ormd_liveness *liveness, int64_t now_us)
+/* The deaths of those whose time is up. Under the lock; the caller posts them without it. */
+static death *take_due(ormd_liveness *liveness, int64_t now_us)
 {
-	watched *due = NULL;
-	for (watched **link = &liveness->participants; *link;) {
-		watched *participant = *link;
-		if (participant->dies_at_us <= now_us) {
-			*link = participant->next;
-			participant->next = due;
-			due = participant;
-		} else {
-			link = &participant->next;
+	death *due = NULL;
+	for (watched *participant = liveness->participants; participant; participant = participant->next) {
+		if (participant->dies_at_us > now_us)
+			continue;
+		death *this = calloc(1, sizeof *this);
+		if (!this) {
+			participant->dies_at_us = now_us + NO_MEMORY_PAUSE_US;
+			continue;
 		}
+		participant->dies_at_us = ORM_NO_DEADLINE;
+		participant->dead = true;
+		*this = (death){.task.run = run_death, .next = due, .host = participant->host, .participant = participant->participant};
+		snprintf(this->reason, sizeof this->reason, "%s", participant->reason);
+		due = this;
 	}
 	return due;
 }
@@ -148,18 +171,17 @@ static void *keep_times(void *context)
 			wait_until(liveness, at_us);
 			continue;
 		}
-		bool     tick = liveness->tick_at_us <= now_us;
-		watched *due = take_due(liveness, now_us);
+		bool   tick = liveness->tick_at_us <= now_us;
+		death *due = take_due(liveness, now_us);
 		if (tick)
 			liveness->tick_at_us = ORM_NO_DEADLINE;
 		pthread_mutex_unlock(&liveness->lock);
 		if (tick)
 			tick_hosts(liveness->daemon, now_us);
 		while (due) {
-			watched *participant = due;
-			due = participant->next;
-			post_death(liveness->daemon, participant, now_us);
-			free(participant);
+			death *this = due;
+			due = this->next;
+			post_death(liveness->daemon, this);
 		}
 		pthread_mutex_lock(&liveness->lock);
 	}
@@ -213,6 +235,11 @@ void ormd_liveness_free(ormd_liveness *liveness)
 		liveness->participants = participant->next;
 		free(participant);
 	}
+	while (liveness->connections) {
+		connection *open = liveness->connections;
+		liveness->connections = open->next;
+		free(open);
+	}
 	pthread_mutex_destroy(&liveness->lock);
 	pthread_cond_destroy(&liveness->changed);
 	free(liveness);
@@ -220,16 +247,45 @@ void ormd_liveness_free(ormd_liveness *liveness)
 
 /* ---- events ---- */
 
-/* The client's participants will die at this time, unless they are heard again. */
-static void set_death(ormd_liveness *liveness, const uint8_t client_id[16], int64_t at_us, const char *reason)
+static bool is_connected(const ormd_liveness *liveness, const uint8_t client_id[16])
+{
+	for (const connection *open = liveness->connections; open; open = open->next) {
+		if (memcmp(open->client_id, client_id, 16) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The client's participants die at this time, unless it connects before. */
+static void set_deaths(ormd_liveness *liveness, const rpc_peer *peer, bool process_gone, int64_t at_us, const char *reason)
 {
 	for (watched *participant = liveness->participants; participant; participant = participant->next) {
-		if (memcmp(participant->client_id, client_id, 16) == 0) {
-			participant->dies_at_us = at_us;
-			snprintf(participant->reason, sizeof participant->reason, "%s", reason);
-		}
+		if (participant->process_gone || memcmp(participant->client_id, peer->client_id, 16) != 0)
+			continue;
+		participant->dies_at_us = at_us;
+		participant->process_gone = process_gone;
+		participant->dead = false;
+		snprintf(participant->reason, sizeof participant->reason, "%s", reason);
 	}
 	pthread_cond_signal(&liveness->changed);
+}
+
+static void set_deaths_of_process(ormd_liveness *liveness, const rpc_peer *peer)
+{
+	char reason[96];
+	snprintf(reason, sizeof reason, "its process %lld has ended", (long long)peer->pid);
+	set_deaths(liveness, peer, true, orm_clock_us(), reason);
+}
+
+/* How long a client without a connection lives, and what is told then. */
+static int64_t give_time(const ormd_liveness *liveness, const rpc_peer *peer, char *reason, size_t size)
+{
+	const ormd_config *config = liveness->daemon->config;
+	if (peer->local)
+		snprintf(reason, size, "its connection closed and its process %lld did not come back", (long long)peer->pid);
+	else
+		snprintf(reason, size, "its connection closed and it did not come back within its lease");
+	return orm_deadline_in_ms(peer->local ? config->grace_ms : config->lease_ms);
 }
 
 /* The listener's own check that it still answers. */
@@ -243,75 +299,94 @@ void ormd_liveness_connected(const rpc_peer *peer, void *context)
 	ormd_liveness *liveness = context;
 	if (is_own(peer))
 		return;
+	connection *opened = calloc(1, sizeof *opened);
 	pthread_mutex_lock(&liveness->lock);
+	if (opened) {
+		opened->next = liveness->connections;
+		opened->id = peer->connection;
+		memcpy(opened->client_id, peer->client_id, sizeof opened->client_id);
+		liveness->connections = opened;
+	}
 	liveness->n_connections++;
-	set_death(liveness, peer->client_id, ORM_NO_DEADLINE, "");
+	set_deaths(liveness, peer, false, ORM_NO_DEADLINE, "");
 	pthread_mutex_unlock(&liveness->lock);
 }
 
 void ormd_liveness_disconnected(const rpc_peer *peer, bool process_gone, void *context)
 {
-	ormd_liveness     *liveness = context;
-	const ormd_config *config = liveness->daemon->config;
-	char               reason[96];
-	int64_t            at_us;
+	ormd_liveness *liveness = context;
+	char           reason[96];
 	if (is_own(peer))
 		return;
-	if (process_gone) {
-		snprintf(reason, sizeof reason, "its process %lld has ended", (long long)peer->pid);
-		at_us = orm_clock_us();
-	} else if (peer->local) {
-		snprintf(reason, sizeof reason, "its connection closed and its process %lld did not come back", (long long)peer->pid);
-		at_us = orm_deadline_in_ms(config->grace_ms);
-	} else {
-		snprintf(reason, sizeof reason, "its connection closed and it did not come back within its lease");
-		at_us = orm_deadline_in_ms(config->lease_ms);
-	}
 	pthread_mutex_lock(&liveness->lock);
 	if (--liveness->n_connections == 0)
 		liveness->idle_since_us = orm_clock_us();
-	set_death(liveness, peer->client_id, at_us, reason);
+	for (connection **link = &liveness->connections; *link; link = &(*link)->next) {
+		connection *closed = *link;
+		if (closed->id == peer->connection) {
+			*link = closed->next;
+			free(closed);
+			break;
+		}
+	}
+	if (process_gone) {
+		set_deaths_of_process(liveness, peer);
+	} else if (!is_connected(liveness, peer->client_id)) { /* it may have been back before the old connection's end was seen */
+		int64_t at_us = give_time(liveness, peer, reason, sizeof reason);
+		set_deaths(liveness, peer, false, at_us, reason);
+	}
 	pthread_mutex_unlock(&liveness->lock);
 }
 
 void ormd_liveness_exited(const rpc_peer *peer, void *context)
 {
 	ormd_liveness *liveness = context;
-	char           reason[96];
-	snprintf(reason, sizeof reason, "its process %lld has ended", (long long)peer->pid);
 	pthread_mutex_lock(&liveness->lock);
-	set_death(liveness, peer->client_id, orm_clock_us(), reason);
+	set_deaths_of_process(liveness, peer);
 	pthread_mutex_unlock(&liveness->lock);
 }
 
-bool ormd_liveness_watch(ormd_liveness *liveness, const uint8_t client_id[16], uint64_t host, uint32_t participant)
+bool ormd_liveness_watch(ormd_liveness *liveness, const rpc_peer *peer, uint64_t host, uint32_t participant)
 {
 	watched *entry = calloc(1, sizeof *entry);
 	if (!entry)
 		return false;
-	memcpy(entry->client_id, client_id, sizeof entry->client_id);
+	memcpy(entry->client_id, peer->client_id, sizeof entry->client_id);
 	entry->host = host;
 	entry->participant = participant;
 	entry->dies_at_us = ORM_NO_DEADLINE;
 	pthread_mutex_lock(&liveness->lock);
+	if (!is_own(peer) && !is_connected(liveness, peer->client_id)) {
+		/* Its connection closed while it joined; or that it opened is not told yet, and will be. */
+		entry->dies_at_us = give_time(liveness, peer, entry->reason, sizeof entry->reason);
+		pthread_cond_signal(&liveness->changed);
+	}
 	entry->next = liveness->participants;
 	liveness->participants = entry;
 	pthread_mutex_unlock(&liveness->lock);
 	return true;
 }
 
-void ormd_liveness_forget(ormd_liveness *liveness, const uint8_t client_id[16], uint64_t host, uint32_t participant)
+void ormd_liveness_forget(ormd_liveness *liveness, uint64_t host, uint32_t participant)
 {
 	pthread_mutex_lock(&liveness->lock);
 	for (watched **link = &liveness->participants; *link; link = &(*link)->next) {
 		watched *entry = *link;
-		if (entry->host == host && entry->participant == participant && memcmp(entry->client_id, client_id, 16) == 0) {
+		if (entry->host == host && entry->participant == participant) {
 			*link = entry->next;
 			free(entry);
 			break;
 		}
 	}
 	pthread_mutex_unlock(&liveness->lock);
+}
+
+bool ormd_liveness_is_connected(ormd_liveness *liveness, const uint8_t client_id[16])
+{
+	pthread_mutex_lock(&liveness->lock);
+	bool connected = is_connected(liveness, client_id);
+	pthread_mutex_unlock(&liveness->lock);
+	return connected;
 }
 
 void ormd_liveness_wake_at(ormd_liveness *liveness, int64_t at_us)

@@ -4,7 +4,7 @@
  * machine within its lease; where the kernel says that the process has ended, it is dead at once.
  *
  * One thread keeps the times: of participants whose connection is gone, and of parked Wait calls. A participant whose time is up is
- * taken out of its session by a task of the session's host, which looks once more whether it has come back.
+ * taken out of its session by a task of the session's host, which looks once more whether its client has a connection again.
  */
 #ifndef ORMD_SERVER_LIVENESS_H
 #define ORMD_SERVER_LIVENESS_H
@@ -23,8 +23,11 @@ void ormd_liveness_disconnected(const rpc_peer *peer, bool process_gone, void *c
 void ormd_liveness_exited(const rpc_peer *peer, void *context);
 
 /* A participant has joined, or left. False: out of memory. */
-bool ormd_liveness_watch(ormd_liveness *liveness, const uint8_t client_id[16], uint64_t host, uint32_t participant);
-void ormd_liveness_forget(ormd_liveness *liveness, const uint8_t client_id[16], uint64_t host, uint32_t participant);
+bool ormd_liveness_watch(ormd_liveness *liveness, const rpc_peer *peer, uint64_t host, uint32_t participant);
+void ormd_liveness_forget(ormd_liveness *liveness, uint64_t host, uint32_t participant);
+
+/* Has this client a connection now? */
+bool ormd_liveness_is_connected(ormd_liveness *liveness, const uint8_t client_id[16]);
 
 /* Call ormd_host_tick on every host at this time, or before. */
 void ormd_liveness_wake_at(ormd_liveness *liveness, int64_t at_us);

@@ -118,7 +118,8 @@ struct survey {
 	size_t n_parts;
 };
 
-static Ormd__V1__ParticipantInfo *describe_member(const ormd_member *member, int64_t now_us, orm_arena *arena)
+static Ormd__V1__ParticipantInfo *describe_member(const ormd_host *host, const ormd_member *member, int64_t now_us,
+						  orm_arena *arena)
 {
 	Ormd__V1__ParticipantInfo *info = orm_arena_alloc(arena, sizeof *info);
 	const char *name = orm_arena_strdup(arena, member->name);
@@ -136,7 +137,7 @@ static Ormd__V1__ParticipantInfo *describe_member(const ormd_member *member, int
 	info->has_idle_ms = true;
 	info->idle_ms = now_us > member->last_heard_us ? (uint64_t)((now_us - member->last_heard_us) / 1000) : 0;
 	info->has_connected = true;
-	info->connected = member->connected;
+	info->connected = ormd_liveness_is_connected(host->daemon->liveness, member->client_id);
 	return info;
 }
 
@@ -152,7 +153,7 @@ static bool describe_members(const ormd_host *host, int64_t now_us, orm_arena *a
 	/* The list has the newest first; people want the oldest. */
 	info->n_participants = n;
 	for (const ormd_member *member = host->members; member; member = member->next) {
-		info->participants[--n] = describe_member(member, now_us, arena);
+		info->participants[--n] = describe_member(host, member, now_us, arena);
 		if (!info->participants[n])
 			return false;
 	}

@@ -21,7 +21,7 @@ static ormd_turn run_session_call(ormd_host *host, ormd_task *task)
 	ormd_session_call *this = (ormd_session_call *)task;
 	orm_error          error = {0};
 	this->host = host;
-	this->member = ormd_host_member(host, this->at->participant, this->at->fence, rpc_call_peer(this->call), &error);
+	this->member = ormd_host_member(host, this->at->participant, this->at->fence, &error);
 	if (!this->member) {
 		if (this->answered)
 			*this->answered = true;

@@ -487,6 +487,109 @@ static void sighup_opens_the_log_anew(void **state)
 	assert_true(log_has("ending: SIGTERM"));
 }
 
+/* ---- participants that die ---- */
+
+static client observer;
+
+static uint32_t n_connections(void)
+{
+	Ormd__V1__StatusRequest request = ORMD__V1__STATUS_REQUEST__INIT;
+	const Ormd__V1__StatusReply *reply =
+		client_call(&observer, &ormd__v1__admin__descriptor, "Status", &request.base);
+
+	return reply->connections;
+}
+
+static bool connections_are_at_most(void *n)
+{
+	return n_connections() <= *(const uint32_t *)n;
+}
+
+static bool one_participant_is_left(void *context)
+{
+	Ormd__V1__SessionsRequest request = ORMD__V1__SESSIONS_REQUEST__INIT;
+	const Ormd__V1__SessionsReply *reply =
+		client_call(&observer, &ormd__v1__admin__descriptor, "Sessions", &request.base);
+
+	(void)context;
+	assert_int_equal(reply->n_sessions, 1);
+	return reply->sessions[0]->n_participants == 1;
+}
+
+/* It has joined: 'j'. When told to, it sends a call, which has come in: 's'. Then it is killed. */
+static _Noreturn void be_the_one_who_dies(int in, int out)
+{
+	Ormd__V1__PublishRequest publish = ORMD__V1__PUBLISH_REQUEST__INIT;
+	Ormd__Rpc__V1__HealthCheckRequest health = ORMD__RPC__V1__HEALTH_CHECK_REQUEST__INIT;
+	Ormd__V1__At at;
+	client c;
+	char go;
+
+	client_connect(&c, ormd.address);
+	client_declare_models(&c);
+	client_open_session(&c, "unit", "mortal");
+	if (write(out, "j", 1) != 1 || read(in, &go, 1) != 1)
+		_exit(1);
+	client_at(&c, &at);
+	publish.at = &at;
+	client_send(&c, &ormd__v1__session__descriptor, "Publish", &publish.base);
+	client_call(&c, &ormd__rpc__v1__health__descriptor, "Check", &health.base);
+	if (write(out, "s", 1) != 1)
+		_exit(1);
+	for (;;)
+		pause();
+}
+
+/* The call waits behind another's commit while its sender dies: that it runs later is no sign of life. */
+static void a_call_that_waited_does_not_keep_the_dead_alive(void **state)
+{
+	Ormd__V1__CommitRequest commit = ORMD__V1__COMMIT_REQUEST__INIT;
+	Ormd__Rpc__V1__HealthCheckRequest health = ORMD__RPC__V1__HEALTH_CHECK_REQUEST__INIT;
+	Ormd__V1__At at;
+	sqlite3 *database = NULL;
+	int to[2], from[2], status;
+	uint32_t n_before;
+	char told;
+
+	(void)state;
+	support_ormd_start(&ormd, dir, url, NULL, NULL);
+	client_connect(&program, ormd.address);
+	client_declare_models(&program);
+	client_create_tables(&program);
+	client_open_session(&program, "unit", "immortal");
+	client_add_user(&program, "ada");
+	client_connect(&observer, ormd.address);
+	n_before = n_connections();
+	assert_int_equal(pipe(to), 0);
+	assert_int_equal(pipe(from), 0);
+
+	const pid_t mortal = fork();
+
+	if (mortal == 0)
+		be_the_one_who_dies(to[0], from[1]);
+	assert_int_equal(read(from[0], &told, 1), 1);
+	assert_int_equal(sqlite3_open(file, &database), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(database, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	client_at(&program, &at);
+	commit.at = &at;
+	commit.has_commit = true;
+	commit.commit = 1;
+	client_send(&program, &ormd__v1__session__descriptor, "Commit", &commit.base);
+	client_call(&program, &ormd__rpc__v1__health__descriptor, "Check", &health.base);
+	assert_int_equal(write(to[1], "g", 1), 1);
+	assert_int_equal(read(from[0], &told, 1), 1);
+	kill(mortal, SIGKILL);
+	assert_int_equal(waitpid(mortal, &status, 0), mortal);
+	assert_true(support_eventually(connections_are_at_most, &n_before, SUPPORT_PATIENCE_MS));
+	sqlite3_close(database);
+	assert_true(support_eventually(one_participant_is_left, NULL, SUPPORT_PATIENCE_MS));
+	client_fini(&observer);
+	for (int i = 0; i < 2; i++) {
+		close(to[i]);
+		close(from[i]);
+	}
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -518,6 +621,7 @@ int main(void)
 		TEST(a_client_keeps_it_from_idling),
 		TEST(it_ends_with_a_process),
 		TEST(sighup_opens_the_log_anew),
+		TEST(a_call_that_waited_does_not_keep_the_dead_alive),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
