@@ -83,6 +83,21 @@ void orm_disputes_fini(orm_mirror *mirror)
 	orm_map_fini(&mirror->disputes);
 }
 
+bool orm_dispute_put_seen(orm_mirror *mirror, orm_object *object, const orm_member *member, uint64_t base)
+{
+	const bool known = orm_dispute_find(mirror, object, member->column) != NULL;
+
+	if (!orm_dispute_put(mirror, object, member->column, base))
+		return false;
+	if (!known) {
+		orm_dispute *dispute = orm_dispute_find(mirror, object, member->column);
+
+		orm_member_get(member, orm_snapshot_of(object), &dispute->seen);
+		dispute->has_seen = true;
+	}
+	return true;
+}
+
 static void drop_dispute(orm_mirror *mirror, orm_dispute *dispute)
 {
 	if (!dispute)
@@ -148,7 +163,8 @@ static bool read_value(const Ormd__V1__Value *message, uint8_t type, orm_arena *
 		value->number = message->number;
 		return message->has_number;
 	case ORM_TEXT:
-		value->text = orm_arena_strndup(arena, (const char *)message->text.data, message->text.len);
+		value->text = orm_arena_strndup(arena, message->text.data ? (const char *)message->text.data : "",
+						message->text.len);
 		value->size = value->text ? (uint32_t)strlen(value->text) : 0;
 		return message->has_text && value->text;
 	case ORM_BYTES:
@@ -168,11 +184,15 @@ static orm_status take_field(orm_mirror *mirror, const Ormd__V1__FieldConflict *
 	const uint8_t type = layout->members[field->column].type;
 	orm_value base, mine;
 
+	const orm_dispute *dispute = orm_dispute_find(mirror, object, (uint16_t)field->column);
+
 	if (!read_value(field->base_value, type, &mirror->conflict_arena, &base) ||
 	    !read_value(field->theirs, type, &mirror->arena, &place->theirs))
 		return orm_fail_at(error, ORM_EPROTOCOL, layout->model->name,
 				   layout->mapper->columns[field->column].name,
 				   "the server sent a conflict with a value of another type");
+	if (dispute && dispute->has_seen)
+		base = dispute->seen;
 	orm_member_get(&layout->members[field->column], orm_struct_of(object), &mine);
 	place->has_theirs = field->theirs != NULL;
 	place->column = (uint16_t)field->column;
@@ -281,6 +301,10 @@ static orm_status keep_mine(orm_mirror *mirror, const orm_conflict_place *place,
 		return ORM_OK;
 	if (place->rev > dispute->base)
 		dispute->base = place->rev;
+	if (place->has_theirs) {
+		dispute->seen = place->theirs;
+		dispute->has_seen = true;
+	}
 	return ORM_OK;
 }
 

@@ -90,7 +90,13 @@ static orm_status read_batch(orm_incoming *in, const Ormd__V1__Batch *message, o
 			    &nulls_size[i]);
 		in->next_text[i] = vectors[i].cells;
 	}
-	in->batch = (orm_batch){.mapper = mapper, .n_rows = message->rows, .n_vectors = n, .vectors = vectors};
+	in->batch = (orm_batch){
+		.mapper = mapper,
+		.n_rows = message->rows,
+		.n_vectors = n,
+		.vectors = vectors,
+		.uncommitted = true,
+	};
 	return orm_batch_check(&in->batch, n_cells, nulls_size, in->error);
 }
 
@@ -214,8 +220,7 @@ static void merge_member(orm_incoming *in, orm_object *object, const orm_member 
 	if (same && in->kind != INSTALL_CHANGED)
 		return;
 	edited = orm_is_edited(object, member);
-	if (edited && in->kind == INSTALL_CHANGED &&
-	    !orm_dispute_put(in->mirror, object, member->column, in->mirror->seen))
+	if (edited && in->kind == INSTALL_CHANGED && !orm_dispute_put_seen(in->mirror, object, member, in->mirror->seen))
 		in->mirror->out_of_memory = true;
 	if (same)
 		return;

@@ -14,8 +14,9 @@ orm_status orm_mirror_no_memory(orm_error *error)
 
 orm_status orm_mirror_not_ours(const char *model, const char *name, orm_error *error)
 {
-	return orm_fail_at(error, ORM_EINVAL, model, name,
-			   "the address is not an object of this session: pass one that it gave");
+	static const char what[] = "the address is not an object of this session: pass one that it gave";
+
+	return model ? orm_fail_at(error, ORM_EINVAL, model, name, what) : orm_fail(error, ORM_EINVAL, what);
 }
 
 /* ---- life --------------------------------------------------------------------------------------------------- */

@@ -246,10 +246,14 @@ struct orm_dispute {
 	uint64_t base;   /* the revision that the edit was made on */
 	uint16_t column; /* ORM_NO_NUMBER: the object as a whole */
 	bool gone;       /* it has left the session */
+	bool has_seen;
+	orm_value seen;  /* the value that the edit was made on, in the mirror's arena */
 };
 
 /* Remember; the first base stays. False when out of memory. */
 bool orm_dispute_put(orm_mirror *mirror, orm_object *object, uint16_t column, uint64_t base);
+/* The same for one member, before the snapshot takes theirs. */
+bool orm_dispute_put_seen(orm_mirror *mirror, orm_object *object, const orm_member *member, uint64_t base);
 orm_dispute *orm_dispute_find(const orm_mirror *mirror, const orm_object *object, uint16_t column);
 void orm_disputes_clear(orm_mirror *mirror); /* and the list of conflicts */
 void orm_disputes_fini(orm_mirror *mirror);

@@ -26,6 +26,7 @@ typedef struct orm_batch {
 	size_t            n_rows;
 	size_t            n_vectors;
 	const orm_vector *vectors;
+	bool              uncommitted; /* rows of a unit of work: a column with a server default may be NULL until the commit fills it */
 } orm_batch;
 
 /*

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "model/batch.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "model/fail.h"
@@ -15,6 +16,7 @@ typedef struct inspection {
 	const orm_vector *vector;
 	size_t n_rows;
 	size_t n_cells;
+	bool uncommitted;
 	orm_error *error;
 } inspection;
 
@@ -23,16 +25,22 @@ static orm_status refuse(const inspection *in, orm_status code, const char *what
 	return orm_fail_at(in->error, code, in->mapper->name, in->column->name, "%s", what);
 }
 
+/* Rows are counted from 1: a new object may have no key yet to name it by. */
 static orm_status refuse_row(const inspection *in, orm_status code, size_t row, const char *what)
 {
-	return orm_fail_at(in->error, code, in->mapper->name, in->column->name, "row %zu of the batch: %s", row, what);
+	if (in->n_rows == 1)
+		return refuse(in, code, what);
+	return orm_fail_at(in->error, code, in->mapper->name, in->column->name, "%s (row %zu of %zu)", what, row + 1,
+			   in->n_rows);
 }
 
 static orm_status refuse_length(const inspection *in, size_t row, size_t length, const char *unit)
 {
-	return orm_fail_at(in->error, ORM_EINVAL, in->mapper->name, in->column->name,
-			   "row %zu of the batch has %zu %s, but max_length is %u: shorten the value", row, length,
-			   unit, (unsigned)in->column->max_length);
+	char what[128];
+
+	snprintf(what, sizeof what, "the value has %zu %s, but max_length is %u: shorten it", length, unit,
+		 (unsigned)in->column->max_length);
+	return refuse_row(in, ORM_EINVAL, row, what);
 }
 
 static orm_status check_nulls(const inspection *in, size_t nulls_size)
@@ -44,14 +52,14 @@ static orm_status check_nulls(const inspection *in, size_t nulls_size)
 	if (nulls_size != in->n_rows / 8 + (in->n_rows % 8 != 0))
 		return orm_fail_at(in->error, ORM_EPROTOCOL, in->mapper->name, in->column->name,
 				   "the null bitmap has %zu bytes for %zu rows", nulls_size, in->n_rows);
-	if (in->column->nullable)
+	if (in->column->nullable || (in->uncommitted && in->column->server_default))
 		return ORM_OK;
 	for (size_t row = 0; row < in->n_rows; row++) {
 		if (nulls[row / 8] == 0)
 			row |= 7; /* on to the next byte */
 		else if (orm_vector_is_null(in->vector, row))
 			return refuse_row(in, ORM_EINVAL, row,
-					  "is NULL, but the column may not be: set a value, or make it nullable");
+					  "the value is NULL, but the column may not be: set one, or make it nullable");
 	}
 	return ORM_OK;
 }
@@ -214,6 +222,7 @@ orm_status orm_batch_check(const orm_batch *batch, const size_t *n_cells, const 
 			.vector = vector,
 			.n_rows = batch->n_rows,
 			.n_cells = n_cells[i],
+			.uncommitted = batch->uncommitted,
 			.error = error,
 		};
 		const uint64_t bit = UINT64_C(1) << (vector->column % 64);

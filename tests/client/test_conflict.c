@@ -142,6 +142,34 @@ static void conflict_is_listed_as_text(void **state)
 	assert_string_equal(user->name, "mine");
 }
 
+/* Within a unit, values come and go that the server's committed row never had. */
+static void base_is_what_this_participant_saw(void **state)
+{
+	fixture *f = *state;
+	User *user = INSTALL(f, User, 1, {.id = 7, .name = "committed"});
+	Ormd__V1__FieldConflict *fields[] = {field_conflict(f, 1, USER_NAME, "last", 9)};
+	size_t n;
+
+	sync_changed(f, 5, make_rows(f, &User_model, 1, &(User){.name = "seen"}, 1, COLUMNS(USER_NAME)));
+	assert_string_equal(user->name, "seen");
+	user->name = "mine";
+	sync_changed(f, 8, make_rows(f, &User_model, 1, &(User){.name = "theirs"}, 1, COLUMNS(USER_NAME)));
+	sync_changed(f, 9, make_rows(f, &User_model, 1, &(User){.name = "last"}, 1, COLUMNS(USER_NAME)));
+	build(f);
+	take(f, fields, 1);
+	assert_string_equal(orm_conflict_list(f->mirror, &n)->base, "seen");
+	assert_string_equal(orm_conflict_list(f->mirror, &n)->theirs, "last");
+	resolve(f, NULL, ORM_MINE);
+	sync_changed(f, 10, make_rows(f, &User_model, 1, &(User){.name = ""}, 1, COLUMNS(USER_NAME)));
+	fields[0] = field_conflict(f, 1, USER_NAME, "", 10);
+	fields[0]->theirs->text.data = NULL; /* as protobuf-c unpacks what is empty */
+	build(f);
+	take(f, fields, 1);
+	assert_string_equal(orm_conflict_list(f->mirror, &n)->base, "last");
+	assert_string_equal(orm_conflict_list(f->mirror, &n)->theirs, "");
+	assert_string_equal(orm_conflict_list(f->mirror, &n)->mine, "mine");
+}
+
 static void mine_raises_the_base(void **state)
 {
 	fixture *f = *state;
@@ -442,6 +470,7 @@ int main(void)
 		WITH(same_value_is_a_conflict_too),
 		WITH(load_does_not_raise_the_base),
 		WITH(conflict_is_listed_as_text),
+		WITH(base_is_what_this_participant_saw),
 		WITH(mine_raises_the_base),
 		WITH(theirs_goes_into_the_struct),
 		WITH(conflicts_without_a_sync_are_resolved_too),

@@ -13,6 +13,7 @@ static const orm_field Note_fields[] = {
 	{ ORM_COLUMN(Note, title), .max_length = 40 },
 	{ ORM_COLUMN(Note, body), .nullable = true },
 	{ ORM_COLUMN(Note, score), .check = "score < 1000" },
+	{ ORM_COLUMN(Note, rank), .server_default = "3" },
 	{ ORM_COLUMN(Note, version), .version = true },
 	{ ORM_COLUMN(Note, owner_id), .references = ORM_KEY(Person, id), .on_delete = ORM_SET_NULL },
 	{ ORM_RELATIONSHIP(Note, owner, Person, notes) },

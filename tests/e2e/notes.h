@@ -19,6 +19,7 @@ struct Note {
 	const char   *title;
 	const char   *body;  /* may be NULL */
 	orm_opt_int64 score;
+	int32_t       rank;  /* default 3 */
 	int64_t       version;
 	orm_opt_int64 owner_id;
 	Person       *owner;

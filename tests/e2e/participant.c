@@ -77,9 +77,11 @@ static void name_object(const char *name, void *named_object)
 	abort();
 }
 
-/* "NULL" stands for NULL. */
+/* "NULL" stands for NULL, "EMPTY" for the empty text. */
 static const char *text(const char *word)
 {
+	if (word && strcmp(word, "EMPTY") == 0)
+		return "";
 	return word && strcmp(word, "NULL") != 0 ? orm_printf(session, "%s", word) : NULL;
 }
 

@@ -69,6 +69,19 @@ static void published_edits_are_seen_uncommitted(void **state)
 	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes WHERE body = 'hello'"), 1);
 }
 
+/* Its default comes at the commit: until then the others see it without, and everything else of it. */
+static void a_new_object_with_a_default_to_come_is_seen(void **state)
+{
+	test_stage *stage = *state;
+	actor_expect(&stage->a, "ok", "note n first"); /* rank is left out */
+	actor_expect(&stage->a, "ok", "flush");
+	actor_expect_prefix(&stage->b, "ok id=1 title=first", "get n 1");
+	actor_expect(&stage->b, "ok 1 first", "all");
+	actor_expect(&stage->b, "ok", "set n body by-b");
+	actor_expect(&stage->b, "ok", "commit");
+	assert_int_equal(database_number(stage->database, "SELECT rank FROM notes WHERE body = 'by-b'"), 3);
+}
+
 static void structs_change_only_inside_a_call(void **state)
 {
 	test_stage *stage = *state;
@@ -134,6 +147,25 @@ static void the_same_field_gives_the_later_one_a_conflict(void **state)
 	actor_expect(&stage->b, "ok", "flush");
 	actor_expect(&stage->a, "ok 1", "count");
 	actor_expect_prefix(&stage->a, "ok id=1 title=mine", "show n");
+}
+
+/* What was published and changed again before the commit is in no committed row; the empty text is a value like others. */
+static void the_base_of_a_conflict_is_what_was_seen(void **state)
+{
+	test_stage *stage = *state;
+	commit_note(stage);
+	actor_expect(&stage->a, "ok", "set n body second");
+	actor_expect(&stage->a, "ok", "flush");
+	actor_expect(&stage->b, "ok 1", "wait 20000");
+	actor_expect_prefix(&stage->b, "ok id=1 title=first body=second", "show n");
+	actor_expect(&stage->b, "ok", "set n body mine");
+	actor_expect(&stage->a, "ok", "set n body EMPTY");
+	actor_expect(&stage->a, "ok", "flush");
+	actor_expect_prefix(&stage->b, "ECONFLICT", "flush");
+	actor_expect(&stage->b, "ok 1 Note.body(1):second//mine:anna", "conflicts");
+	actor_expect(&stage->b, "ok", "resolve theirs");
+	actor_expect(&stage->b, "ok", "commit");
+	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes WHERE body = ''"), 1);
 }
 
 static void a_conflict_resolved_with_theirs_takes_theirs(void **state)
@@ -401,11 +433,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		NAMED(published_edits_are_seen_uncommitted),
+		NAMED(a_new_object_with_a_default_to_come_is_seen),
 		NAMED(structs_change_only_inside_a_call),
 		NAMED(a_query_publishes_nothing),
 		NAMED(nobody_commits_anothers_draft),
 		NAMED(different_fields_of_one_object_both_stand),
 		NAMED(the_same_field_gives_the_later_one_a_conflict),
+		NAMED(the_base_of_a_conflict_is_what_was_seen),
 		NAMED(a_conflict_resolved_with_theirs_takes_theirs),
 		NAMED(a_value_that_went_and_came_back_is_still_a_conflict),
 		NAMED(a_load_neither_overwrites_a_draft_nor_raises_its_base),

@@ -127,14 +127,14 @@ static void vectors(void **state)
 		{"huge bitmap", INT64S, .n_rows = SIZE_MAX, INT64_CELLS(1), .n_cells = 1, NULLS(0),
 		 PROTOCOL("null bitmap")},
 		{"null where none may be", ID, .n_rows = 10, INT64_CELLS(1, 2, 3, 4, 5, 6, 7, 8, 0, 0), .n_cells = 10,
-		 NULLS(0, 2), INVALID("row 9")},
+		 NULLS(0, 2), INVALID("(row 10 of 10)")},
 		{"no null where none may be", ID, .n_rows = 1, INT64_CELLS(1), .n_cells = 1, NULLS(0xfe)},
 		/* scalars */
 		{"booleans", BOOLS, .n_rows = 3, BYTE_CELLS("\0\1\1"), .n_cells = 3},
 		{"boolean 2", BOOLS, .n_rows = 3, BYTE_CELLS("\0\1\2"), .n_cells = 3, PROTOCOL("neither 0 nor 1")},
 		{"boolean 128", BOOLS, .n_rows = 1, BYTE_CELLS("\x80"), .n_cells = 1, PROTOCOL("neither 0 nor 1")},
 		{"midnight and just before", TIMES, .n_rows = 2, INT64_CELLS(0, 86399999999), .n_cells = 2},
-		{"24:00", TIMES, .n_rows = 2, INT64_CELLS(0, 86400000000), .n_cells = 2, INVALID("row 1")},
+		{"24:00", TIMES, .n_rows = 2, INT64_CELLS(0, 86400000000), .n_cells = 2, INVALID("(row 2 of 2)")},
 		{"negative time", TIMES, .n_rows = 1, INT64_CELLS(-1), .n_cells = 1, INVALID("not within a day")},
 		{"any datetime", DATETIMES, .n_rows = 2, INT64_CELLS(INT64_MIN, INT64_MAX), .n_cells = 2},
 		/* text */
@@ -150,17 +150,17 @@ static void vectors(void **state)
 		{"a NUL inside", TEXTS, .n_rows = 1, BYTE_CELLS("a\0b\0"), PROTOCOL("2 strings")},
 		{"text in no rows", TEXTS, .n_rows = 0, BYTE_CELLS("\0"), PROTOCOL("1 strings")},
 		{"bad UTF-8", TEXTS, .n_rows = 3, BYTE_CELLS("a\0b\xFF\0c\0"),
-		 INVALID("row 1 of the batch: the text is not valid UTF-8")},
-		{"overlong", TEXTS, .n_rows = 1, BYTE_CELLS("\xC0\xAF\0"), INVALID("row 0")},
-		{"surrogate", TEXTS, .n_rows = 2, BYTE_CELLS("\0\xED\xA0\x80\0"), INVALID("row 1")},
-		{"character cut by the end", TEXTS, .n_rows = 1, BYTE_CELLS("ab\xE2\x82"), INVALID("row 0")},
+		 INVALID("the text is not valid UTF-8 (row 2 of 3)")},
+		{"overlong", TEXTS, .n_rows = 1, BYTE_CELLS("\xC0\xAF\0"), INVALID("not valid UTF-8")},
+		{"surrogate", TEXTS, .n_rows = 2, BYTE_CELLS("\0\xED\xA0\x80\0"), INVALID("(row 2 of 2)")},
+		{"character cut by the end", TEXTS, .n_rows = 1, BYTE_CELLS("ab\xE2\x82"), INVALID("not valid UTF-8")},
 		{"null text", TEXTS, .n_rows = 2, BYTE_CELLS("\0b\0"), NULLS(1)},
 		{"null with a text", TEXTS, .n_rows = 2, BYTE_CELLS("a\0b\0"), NULLS(1),
-		 PROTOCOL("row 0 of the batch: a NULL with a text")},
+		 PROTOCOL("a NULL with a text (row 1 of 2)")},
 		{"three characters of more bytes", strict_text, .n_rows = 1,
 		 BYTE_CELLS("\xE2\x82\xAC\xE2\x82\xAC\xE2\x82\xAC\0")},
 		{"four characters", strict_text, .n_rows = 2, BYTE_CELLS("abc\0abcd\0"),
-		 INVALID("row 1 of the batch has 4 characters")},
+		 INVALID("the value has 4 characters, but max_length is 3: shorten it (row 2 of 2)")},
 		{"null where no text may be", strict_text, .n_rows = 1, BYTE_CELLS("\0"), NULLS(1), INVALID("is NULL")},
 		/* bytes */
 		{"bytes", BLOBS, .n_rows = 3, BYTE_CELLS("ab\0cd"), ENDS(2, 2, 5)},
@@ -168,19 +168,19 @@ static void vectors(void **state)
 		{"too few ends", BLOBS, .n_rows = 2, BYTE_CELLS("ab"), ENDS(2), PROTOCOL("1 cells in a batch of 2")},
 		{"ends missing", BLOBS, .n_rows = 1, BYTE_CELLS("a"), .n_cells = 1,
 		 PROTOCOL("ends of the values are missing")},
-		{"descending ends", BLOBS, .n_rows = 3, BYTE_CELLS("abc"), ENDS(2, 1, 3), PROTOCOL("row 1")},
-		{"end outside", BLOBS, .n_rows = 2, BYTE_CELLS("abc"), ENDS(2, 4), PROTOCOL("row 1")},
-		{"end far outside", BLOBS, .n_rows = 2, BYTE_CELLS("abc"), ENDS(UINT32_MAX, 3), PROTOCOL("row 0")},
+		{"descending ends", BLOBS, .n_rows = 3, BYTE_CELLS("abc"), ENDS(2, 1, 3), PROTOCOL("row 2")},
+		{"end outside", BLOBS, .n_rows = 2, BYTE_CELLS("abc"), ENDS(2, 4), PROTOCOL("row 2")},
+		{"end far outside", BLOBS, .n_rows = 2, BYTE_CELLS("abc"), ENDS(UINT32_MAX, 3), PROTOCOL("row 1")},
 		{"bytes left", BLOBS, .n_rows = 2, BYTE_CELLS("abc"), ENDS(1, 2),
 		 PROTOCOL("left after the last value")},
 		{"bytes in no rows", BLOBS, .n_rows = 0, BYTE_CELLS("abc"), PROTOCOL("left after the last value")},
 		{"bytes without any", BLOBS, .n_rows = 1, .size = 3, ENDS(3), PROTOCOL("no bytes")},
 		{"null bytes", BLOBS, .n_rows = 2, BYTE_CELLS("ab"), ENDS(0, 2), NULLS(1)},
 		{"null with bytes", BLOBS, .n_rows = 2, BYTE_CELLS("ab"), ENDS(1, 2), NULLS(1),
-		 PROTOCOL("row 0 of the batch: a NULL with bytes")},
+		 PROTOCOL("a NULL with bytes (row 1 of 2)")},
 		{"three bytes", strict_blob, .n_rows = 1, BYTE_CELLS("abc"), ENDS(3)},
 		{"four bytes", strict_blob, .n_rows = 1, BYTE_CELLS("abcd"), ENDS(4),
-		 INVALID("row 0 of the batch has 4 bytes")},
+		 INVALID("the value has 4 bytes, but max_length is 3")},
 	};
 
 	(void)state;
@@ -218,10 +218,40 @@ static void rows_without_columns_are_bounded(void **state)
 	assert_string_equal(error.model, "All");
 }
 
+/* In a unit of work a column that the database will fill is still without a value. */
+static void default_to_come(void **state)
+{
+	orm_column_spec columns[] = {
+		{.name = "id", .type = ORM_INT64, .primary_key = true},
+		{.name = "rank", .type = ORM_INT32, .server_default = "3"},
+		{.name = "strict", .type = ORM_INT32},
+	};
+	const orm_model_spec spec = {.name = "Note", .table = "notes", .columns = columns, .n_columns = 3};
+	const int32_t cell = 0;
+	const uint8_t null = 1;
+	const size_t one = 1;
+	orm_vector vector = {.column = 1, .type = ORM_INT32, .nulls = &null, .cells = &cell};
+	orm_batch batch = {.n_rows = 1, .n_vectors = 1, .vectors = &vector, .uncommitted = true};
+	orm_error error = {.code = ORM_OK};
+	orm_registry *with_default = orm_registry_new(&spec, 1, &error);
+
+	(void)state;
+	assert_non_null(with_default);
+	batch.mapper = &with_default->mappers[0];
+	assert_int_equal(orm_batch_check(&batch, &one, &one, &error), ORM_OK);
+	vector.column = 2;
+	assert_int_equal(orm_batch_check(&batch, &one, &one, &error), ORM_EINVAL);
+	vector.column = 1;
+	batch.uncommitted = false;
+	assert_int_equal(orm_batch_check(&batch, &one, &one, &error), ORM_EINVAL);
+	orm_registry_free(with_default);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(vectors),
+		cmocka_unit_test(default_to_come),
 		cmocka_unit_test(a_column_comes_once),
 		cmocka_unit_test(rows_without_columns_are_bounded),
 	};
