@@ -14,7 +14,7 @@
  * run again; so a client may repeat a call whose reply got lost, and does so by itself until the deadline.
  *
  * Files: status (codes), frame (the fixed header), codec (protobuf in an arena), dedup (request ids),
- * server (contexts, dispatch, workers, streams), listener (addresses, the ipc canary), channel (client side),
+ * server (requests, local connections, dispatch, workers, streams), listener (addresses, the ipc canary), channel (client side),
  * transport_sp / transport_nng (how a channel moves frames), services (health, reflection), interceptors.
  */
 #ifndef RPC_RPC_H
