@@ -53,7 +53,7 @@ static bool is_told_to_end(void)
 
 static void report(worker *this, crash_report_kind kind)
 {
-	const crash_report one = {.kind = kind, .client = this->client, .operation = this->operation};
+	const crash_report one = {.kind = (int32_t)kind, .client = this->client, .operation = this->operation};
 	if (write(this->report_fd, &one, sizeof one) != (ssize_t)sizeof one)
 		exit(3); /* the test is gone */
 }
