@@ -275,6 +275,8 @@ ormd_connection *ormd_database_take_reader(ormd_database *database, int64_t dead
 	pthread_mutex_lock(&database->lock);
 	if (database->is_private) {
 		in_time = ormd_database_take_lead(database, deadline_us);
+		if (in_time) /* the lead is the reader's, whichever threads use that one after the other */
+			database->leader_known = false;
 		pthread_mutex_unlock(&database->lock);
 		return in_time ? database->writer : fail_no_reader(error);
 	}

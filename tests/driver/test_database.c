@@ -471,7 +471,7 @@ static void memory_has_one_connection_for_all(void **state)
 {
 	ormd_database *database = open_database("sqlite:///:memory:");
 	ormd_connection *reader;
-	insert_job insert;
+	insert_job insert, in_vain;
 	orm_error error;
 
 	(void)state;
@@ -485,6 +485,10 @@ static void memory_has_one_connection_for_all(void **state)
 	ormd_database_submit(database, &insert.job); /* waits for the reader */
 	assert_int_equal(insert.n_done, 0);
 	assert_int_equal(ask_int64(reader, "SELECT count(*) FROM items"), 1);
+	/* So does the very thread that took it: a result is read piece by piece, and the thread has others to serve meanwhile. */
+	insert_job_init(&in_vain, "z");
+	in_vain.job.deadline_us = orm_deadline_in_ms(1);
+	assert_int_equal(ormd_database_run(database, &in_vain.job, &error), ORM_ETIMEOUT);
 	ormd_database_give_reader(database, reader);
 	reader = ormd_database_take_reader(database, ORM_NO_DEADLINE, &error);
 	assert_non_null(reader);
