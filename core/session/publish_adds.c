@@ -180,8 +180,7 @@ orm_status ormd_publish_adds(ormd_publish *publish, const ormd_adds *adds)
 		status = reserve_keys(session, mapper, n_generated, &next_key, publish->error);
 	if (status != ORM_OK)
 		return status;
-	if (!ormd_record_reader_init(&reader, &unit->layout, &adds->values, &publish->scratch) ||
-	    !ormd_keys_reserve(&unit->keys, adds->values.n_rows))
+	if (!ormd_record_reader_init(&reader, &unit->layout, &adds->values, &publish->scratch))
 		return ormd_publish_no_memory(publish);
 	for (size_t row = 0; row < adds->values.n_rows; row++) {
 		const uint64_t handle = adds->handles ? adds->handles[row] : adds->first_handle + row;

@@ -32,11 +32,27 @@ static orm_status enter_keys(ormd_publish *publish, ormd_object *object, uint32_
 	return ORM_OK;
 }
 
+/* Room for all that a draft adds, at once. */
+static bool make_room(ormd_publish *publish)
+{
+	const uint16_t n_mappers = publish->session->registry->n_mappers;
+	size_t *n_rows = orm_arena_calloc(&publish->scratch, n_mappers, sizeof *n_rows);
+	bool room = n_rows != NULL;
+
+	for (size_t i = 0; i < publish->draft->n_adds && room; i++)
+		n_rows[publish->draft->adds[i].values.mapper->number] += publish->draft->adds[i].values.n_rows;
+	for (uint16_t i = 0; i < n_mappers && room; i++)
+		room = n_rows[i] == 0 || ormd_keys_reserve(&publish->session->mappers[i].keys, n_rows[i]);
+	return room;
+}
+
 static orm_status enter_created(ormd_publish *publish)
 {
 	ormd_session *session = publish->session;
 	uint32_t hashes[ORMD_KEYS_AHEAD];
 
+	if (publish->n_created > 0 && !make_room(publish))
+		return ormd_publish_no_memory(publish);
 	for (size_t i = 0; i < publish->n_created; i += ORMD_KEYS_AHEAD) {
 		const size_t left = publish->n_created - i;
 		const size_t n = left < ORMD_KEYS_AHEAD ? left : ORMD_KEYS_AHEAD;
