@@ -76,11 +76,16 @@ typedef struct bench_sqlite bench_sqlite;
 bench_sqlite *bench_sqlite_open(const char *path, bool create_tables); /* WAL, synchronous=FULL, as the server sets them */
 void          bench_sqlite_close(bench_sqlite *sqlite);
 int           bench_sqlite_insert(bench_sqlite *sqlite, size_t n, size_t n_parents); /* one transaction; parents first if there are any */
-int           bench_sqlite_select(bench_sqlite *sqlite, size_t n);    /* into structs */
+int           bench_sqlite_select(bench_sqlite *sqlite, size_t n);    /* into structs, which stay until forgotten */
 int           bench_sqlite_update(bench_sqlite *sqlite, size_t n, int64_t delta); /* one column of each, one transaction */
 int           bench_sqlite_get(bench_sqlite *sqlite, int64_t id);
 int           bench_sqlite_parents(bench_sqlite *sqlite, size_t n_parents); /* two SELECT loops into structs, children linked */
+void          bench_sqlite_forget(bench_sqlite *sqlite);              /* the structs read last */
 int           bench_sqlite_commit_one(bench_sqlite *sqlite, int64_t quantity); /* BEGIN IMMEDIATE, one INSERT, COMMIT */
+int           bench_sqlite_empty(bench_sqlite *sqlite); /* the tables anew */
+/* From now on no commit checkpoints the log by itself: as in the server, which does it once the commit is answered. */
+int           bench_sqlite_hold_checkpoints(bench_sqlite *sqlite);
+int           bench_sqlite_checkpoint(bench_sqlite *sqlite);
 
 typedef struct bench_ping bench_ping;
 bench_ping *bench_ping_open(const bench_options *options, size_t request_size, size_t reply_size); /* a bare nng REP in a process of its own */

@@ -7,11 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct bench_sqlite {
-	sqlite3      *db;
-	sqlite3_stmt *insert, *insert_parent, *select, *update, *get, *parents, *children, *begin, *commit;
-};
-
 typedef struct bare_item {
 	int64_t  id, quantity;
 	char    *name;
@@ -27,6 +22,14 @@ typedef struct bare_parent {
 	char      *name;
 	bare_item *items;
 } bare_parent;
+
+struct bench_sqlite {
+	sqlite3      *db;
+	sqlite3_stmt *insert, *insert_parent, *select, *update, *get, *parents, *children, *begin, *commit;
+	bare_item    *items;    /* read last */
+	bare_parent  *loaded;
+	size_t        n_items, n_loaded;
+};
 
 static int failed(bench_sqlite *sqlite)
 {
@@ -44,6 +47,12 @@ static int prepare(bench_sqlite *sqlite, const char *sql, sqlite3_stmt **stateme
 	return sqlite3_prepare_v3(sqlite->db, sql, -1, SQLITE_PREPARE_PERSISTENT, statement, NULL) == SQLITE_OK ? 0 : failed(sqlite);
 }
 
+static const char schema[] =
+	"CREATE TABLE IF NOT EXISTS parents (id INTEGER PRIMARY KEY, name TEXT NOT NULL);"
+	"CREATE TABLE IF NOT EXISTS items (id INTEGER PRIMARY KEY, quantity BIGINT NOT NULL, name TEXT NOT NULL, price REAL NOT NULL,"
+	" note TEXT, parent_id BIGINT REFERENCES parents (id));"
+	"CREATE INDEX IF NOT EXISTS ix_items_parent_id ON items (parent_id);";
+
 bench_sqlite *bench_sqlite_open(const char *path, bool create_tables)
 {
 	bench_sqlite *sqlite = calloc(1, sizeof *sqlite);
@@ -52,11 +61,7 @@ bench_sqlite *bench_sqlite_open(const char *path, bool create_tables)
 	sqlite3_busy_timeout(sqlite->db, 60000);
 	if (run(sqlite, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;") < 0)
 		goto failed;
-	if (create_tables &&
-	    run(sqlite, "CREATE TABLE IF NOT EXISTS parents (id INTEGER PRIMARY KEY, name TEXT NOT NULL);"
-	                "CREATE TABLE IF NOT EXISTS items (id INTEGER PRIMARY KEY, quantity BIGINT NOT NULL, name TEXT NOT NULL, price REAL NOT NULL,"
-	                " note TEXT, parent_id BIGINT REFERENCES parents (id));"
-	                "CREATE INDEX IF NOT EXISTS ix_items_parent_id ON items (parent_id);") < 0)
+	if (create_tables && run(sqlite, schema) < 0)
 		goto failed;
 	if (prepare(sqlite, "INSERT INTO items (quantity, name, price, note, parent_id) VALUES (?,?,?,?,?)", &sqlite->insert) < 0 ||
 	    prepare(sqlite, "INSERT INTO parents (name) VALUES (?)", &sqlite->insert_parent) < 0 ||
@@ -77,6 +82,7 @@ void bench_sqlite_close(bench_sqlite *sqlite)
 {
 	if (!sqlite)
 		return;
+	bench_sqlite_forget(sqlite);
 	sqlite3_finalize(sqlite->insert);
 	sqlite3_finalize(sqlite->insert_parent);
 	sqlite3_finalize(sqlite->select);
@@ -151,25 +157,28 @@ static void read_item(sqlite3_stmt *statement, bare_item *item)
 	item->parent_id = sqlite3_column_int64(statement, 5);
 }
 
-static void free_items(bare_item *items, size_t n)
+void bench_sqlite_forget(bench_sqlite *sqlite)
 {
-	for (size_t i = 0; i < n; i++) {
-		free(items[i].name);
-		free(items[i].note);
+	for (size_t i = 0; i < sqlite->n_items; i++) {
+		free(sqlite->items[i].name);
+		free(sqlite->items[i].note);
 	}
-	free(items);
+	for (size_t i = 0; i < sqlite->n_loaded; i++)
+		free(sqlite->loaded[i].name);
+	free(sqlite->items);
+	free(sqlite->loaded);
+	sqlite->items = NULL;
+	sqlite->loaded = NULL;
+	sqlite->n_items = sqlite->n_loaded = 0;
 }
 
 int bench_sqlite_select(bench_sqlite *sqlite, size_t n)
 {
-	bare_item *items = calloc(n, sizeof *items);
-	size_t     len = 0;
-	int        rc;
-	while (items && len < n && (rc = sqlite3_step(sqlite->select)) == SQLITE_ROW)
-		read_item(sqlite->select, &items[len++]);
+	sqlite->items = calloc(n, sizeof *sqlite->items);
+	while (sqlite->items && sqlite->n_items < n && sqlite3_step(sqlite->select) == SQLITE_ROW)
+		read_item(sqlite->select, &sqlite->items[sqlite->n_items++]);
 	sqlite3_reset(sqlite->select);
-	free_items(items, len);
-	return len == n ? 0 : failed(sqlite);
+	return sqlite->n_items == n ? 0 : failed(sqlite);
 }
 
 int bench_sqlite_update(bench_sqlite *sqlite, size_t n, int64_t delta)
@@ -200,27 +209,41 @@ int bench_sqlite_get(bench_sqlite *sqlite, int64_t id)
 
 int bench_sqlite_parents(bench_sqlite *sqlite, size_t n_parents)
 {
-	bare_parent *parents = calloc(n_parents, sizeof *parents);
-	size_t       n = 0, n_items = 0, capacity = n_parents * 10;
-	bare_item   *items = calloc(capacity, sizeof *items);
-	while (parents && n < n_parents && sqlite3_step(sqlite->parents) == SQLITE_ROW) {
-		parents[n].id = sqlite3_column_int64(sqlite->parents, 0);
-		parents[n++].name = copy_text(sqlite->parents, 1);
+	const size_t n_items = n_parents * 10;
+	sqlite->loaded = calloc(n_parents, sizeof *sqlite->loaded);
+	sqlite->items = calloc(n_items, sizeof *sqlite->items);
+	if (!sqlite->loaded || !sqlite->items)
+		return -1;
+	while (sqlite->n_loaded < n_parents && sqlite3_step(sqlite->parents) == SQLITE_ROW) {
+		bare_parent *parent = &sqlite->loaded[sqlite->n_loaded++];
+		parent->id = sqlite3_column_int64(sqlite->parents, 0);
+		parent->name = copy_text(sqlite->parents, 1);
 	}
 	sqlite3_reset(sqlite->parents);
-	while (items && n_items < capacity && sqlite3_step(sqlite->children) == SQLITE_ROW) {
-		bare_item *item = &items[n_items++];
+	while (sqlite->n_items < n_items && sqlite3_step(sqlite->children) == SQLITE_ROW) {
+		bare_item *item = &sqlite->items[sqlite->n_items++];
 		read_item(sqlite->children, item);
-		bare_parent *parent = &parents[item->parent_id - 1]; /* keys are 1, 2, 3, ... */
+		bare_parent *parent = &sqlite->loaded[item->parent_id - 1]; /* keys are 1, 2, 3, ... */
 		item->next = parent->items;
 		parent->items = item;
 	}
 	sqlite3_reset(sqlite->children);
-	for (size_t i = 0; i < n; i++)
-		free(parents[i].name);
-	free(parents);
-	free_items(items, n_items);
-	return n == n_parents && n_items == capacity ? 0 : failed(sqlite);
+	return sqlite->n_loaded == n_parents && sqlite->n_items == n_items ? 0 : failed(sqlite);
+}
+
+int bench_sqlite_empty(bench_sqlite *sqlite)
+{
+	return run(sqlite, "DROP TABLE items; DROP TABLE parents;") < 0 || run(sqlite, schema) < 0 ? -1 : 0;
+}
+
+int bench_sqlite_hold_checkpoints(bench_sqlite *sqlite)
+{
+	return run(sqlite, "PRAGMA wal_autocheckpoint=0");
+}
+
+int bench_sqlite_checkpoint(bench_sqlite *sqlite)
+{
+	return sqlite3_wal_checkpoint_v2(sqlite->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) == SQLITE_OK ? 0 : failed(sqlite);
 }
 
 int bench_sqlite_commit_one(bench_sqlite *sqlite, int64_t quantity)
