@@ -57,19 +57,39 @@ static void roll_back(job_group *group)
 	group->is_open = false;
 }
 
-/* The transaction is over and what was written in it is gone. */
-static void lose(job_group *group)
+static void run_again(job_group *group, ormd_job *job)
 {
 	const int64_t deadline_us = orm_deadline_in_ms(group->database->wait_ms);
 
+	if (job->deadline_us < deadline_us) /* it had got its turn in time */
+		job->deadline_us = deadline_us;
+	ormd_job_list_append(&group->again, job);
+}
+
+/* Jobs that only look have seen what others wrote in the same transaction, and that is not to be. */
+static void look_again(job_group *group)
+{
+	job_list told = group->told;
+
+	group->told = (job_list){0};
+	for (ormd_job *job; (job = ormd_job_list_take(&told));) {
+		if (job->end == ORMD_JOB_ROLLBACK && job->status == ORM_OK)
+			run_again(group, job);
+		else
+			ormd_job_list_append(&group->told, job);
+	}
+}
+
+/* The transaction is over and what was written in it is gone. */
+static void lose(job_group *group)
+{
 	if (group->is_open)
 		roll_back(group);
+	if (group->n_written > 0)
+		look_again(group);
 	group->n_written = 0;
-	for (ormd_job *job; (job = ormd_job_list_take(&group->written));) {
-		if (job->deadline_us < deadline_us) /* it had got its turn in time */
-			job->deadline_us = deadline_us;
-		ormd_job_list_append(&group->again, job);
-	}
+	for (ormd_job *job; (job = ormd_job_list_take(&group->written));)
+		run_again(group, job);
 }
 
 static void look_for_others(ormd_database *database)
@@ -191,6 +211,8 @@ static void commit(job_group *group)
 		lose(group);
 		return;
 	}
+	if (status != ORM_OK)
+		look_again(group);
 	finish_written(group, status, &error);
 	if (status == ORM_EUNKNOWN) {
 		/* What this connection believes of the log is not to be trusted any more. */

@@ -269,6 +269,20 @@ static void a_refused_group_commits_one_by_one(void **state)
 	assert_int_equal(count_items(w, "1"), 2);
 }
 
+static void who_looked_at_what_was_not_committed_looks_again(void **state)
+{
+	world *w = *state;
+
+	add_job(w, "looked")->job.end = ORMD_JOB_ROLLBACK;
+	use_driver(w, refuse_commit, 1);
+	run_group(w);
+	assert_int_equal(w->leader.status, ORM_ECONSTRAINT);
+	assert_int_equal(w->jobs[0].status, ORM_OK);
+	assert_int_equal(w->jobs[0].n_runs, 2);
+	assert_int_equal(w->jobs[0].n_done, 1);
+	assert_int_equal(count_items(w, "1"), 0);
+}
+
 static void an_unknown_outcome_is_said_to_be_unknown(void **state)
 {
 	world *w = *state;
@@ -283,6 +297,7 @@ static void an_unknown_outcome_is_said_to_be_unknown(void **state)
 	assert_int_equal(w->leader.n_runs, 1); /* never on a guess */
 	assert_int_equal(w->jobs[0].status, ORM_EUNKNOWN);
 	assert_int_equal(w->jobs[1].status, ORM_OK);
+	assert_int_equal(w->jobs[1].n_runs, 2); /* what it saw of the others is not known to be */
 	assert_int_equal(w->jobs[2].status, ORM_ECONSTRAINT);
 
 	/* The writer has been opened again. */
@@ -485,7 +500,8 @@ static void memory_has_one_connection_for_all(void **state)
 	ormd_database_submit(database, &insert.job); /* waits for the reader */
 	assert_int_equal(insert.n_done, 0);
 	assert_int_equal(ask_int64(reader, "SELECT count(*) FROM items"), 1);
-	/* So does the very thread that took it: a result is read piece by piece, and the thread has others to serve meanwhile. */
+	/* So does the very thread that took it: a result is read piece by piece, and the thread has others to serve
+	 * meanwhile. */
 	insert_job_init(&in_vain, "z");
 	in_vain.job.deadline_us = orm_deadline_in_ms(1);
 	assert_int_equal(ormd_database_run(database, &in_vain.job, &error), ORM_ETIMEOUT);
@@ -671,6 +687,7 @@ int main(void)
 		TEST(a_deferred_foreign_key_fails_its_own_unit),
 		TEST(a_refused_group_commits_one_by_one),
 		TEST(an_unknown_outcome_is_said_to_be_unknown),
+		TEST(who_looked_at_what_was_not_committed_looks_again),
 		TEST(jobs_past_their_deadline_do_not_run),
 		TEST(jobs_that_want_to_be_alone_are),
 		TEST(many_jobs_make_groups_of_bounded_size),
