@@ -346,7 +346,8 @@ orm_status ormd_decode_statement(const orm_registry *registry, const Ormd__V1__S
 		return ORM_EINVAL;
 	ormd_term               *terms = orm_arena_calloc(arena, message->n_where, sizeof *terms);
 	ormd_order              *order = orm_arena_calloc(arena, message->n_order, sizeof *order);
-	const orm_relationship **relationships = orm_arena_calloc(arena, message->n_load, sizeof(orm_relationship *));
+	const orm_relationship **relationships = orm_arena_calloc(arena, mapper->n_relationships, sizeof(orm_relationship *));
+	size_t                   n_relationships = 0;
 	if (!terms || !order || !relationships)
 		return orm_fail(error, ORM_ENOMEM, "out of memory for a query on %s", mapper->name);
 	for (size_t i = 0; i < message->n_where; i++) {
@@ -363,8 +364,14 @@ orm_status ormd_decode_statement(const orm_registry *registry, const Ormd__V1__S
 		order[i] = (ormd_order){.column = (uint16_t)message->order[i]->column, .descending = message->order[i]->descending};
 	}
 	for (size_t i = 0; i < message->n_load; i++) {
-		if (!(relationships[i] = ormd_decode_relationship(mapper, message->load[i], error)))
+		const orm_relationship *relationship = ormd_decode_relationship(mapper, message->load[i], error);
+		size_t                  known = 0;
+		if (!relationship)
 			return ORM_EINVAL;
+		while (known < n_relationships && relationships[known] != relationship)
+			known++;
+		if (known == n_relationships) /* to ask for it twice gives it once */
+			relationships[n_relationships++] = relationship;
 	}
 	ormd_select decoded = {
 		.mapper = mapper,
@@ -381,6 +388,6 @@ orm_status ormd_decode_statement(const orm_registry *registry, const Ormd__V1__S
 		return status;
 	*select = decoded;
 	*load = relationships;
-	*n_load = message->n_load;
+	*n_load = n_relationships;
 	return ORM_OK;
 }
