@@ -9,6 +9,7 @@
  */
 #include "driver/sqlite_internal.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,14 +147,25 @@ static void close_connection(ormd_connection *base)
 	free(connection);
 }
 
+/*
+ * SQLite counts its memory under a lock of the process, at every allocation of every connection. Nobody asks for the
+ * count. Refused, without harm, when SQLite was used before.
+ */
+static void stop_counting_memory(void)
+{
+	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 static ormd_connection *open_connection(const ormd_open_options *options, orm_error *error)
 {
+	static pthread_once_t configured = PTHREAD_ONCE_INIT;
 	orm_error ignored;
 	char path[ORM_DISCOVERY_PATH_SIZE];
 	sqlite_connection *connection;
 	const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
 
 	error = error ? error : &ignored;
+	pthread_once(&configured, stop_counting_memory);
 	if (orm_discovery_database_path(options->url, path, error) != ORM_OK)
 		return NULL;
 
