@@ -178,6 +178,12 @@ const char *rpc_server_address(const rpc_server *server, size_t i);
 rpc_code rpc_server_start(rpc_server *server, rpc_status *status);
 
 /*
+ * For ending an idle server: if nobody is connected, refuse new calls from now on as rpc_server_drain does, and return true. Else nothing has
+ * changed. There is no moment at which a client is both let in and left behind.
+ */
+bool rpc_server_retire(rpc_server *server);
+
+/*
  * Drain: answer new calls UNAVAILABLE ("draining"), let running ones end and their replies reach the
  * clients, for at most timeout_ms; health says NOT_SERVING. Returns true if everything ended in time.
  */

@@ -132,6 +132,15 @@ rpc_code rpc_server_start(rpc_server *server, rpc_status *status)
 	return RPC_OK;
 }
 
+bool rpc_server_retire(rpc_server *server)
+{
+	atomic_store(&server->draining, true);
+	if (atomic_load(&server->n_conns) == 0)
+		return true;
+	atomic_store(&server->draining, false);
+	return false;
+}
+
 bool rpc_server_drain(rpc_server *server, int64_t timeout_ms)
 {
 	int64_t deadline = orm_deadline_in_ms(timeout_ms);

@@ -209,6 +209,11 @@ bool ormd_daemon_stop(ormd_daemon *daemon)
 	return ended;
 }
 
+bool ormd_daemon_retire(ormd_daemon *daemon)
+{
+	return rpc_server_retire(daemon->rpc);
+}
+
 int64_t ormd_daemon_idle_us(ormd_daemon *daemon)
 {
 	return ormd_liveness_idle_us(daemon->liveness);

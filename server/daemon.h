@@ -54,7 +54,10 @@ ormd_daemon *ormd_daemon_start(const ormd_config *config, orm_error *error);
 /* Finish what runs, refuse what is new, close the database. True if everything ended within the configured time. NULL allowed. */
 bool ormd_daemon_stop(ormd_daemon *daemon);
 
-/* Microseconds since the last client left; 0 while there is one. For ending an idle server. */
+/* Begin to end, unless a client is connected: then false, and nothing has changed. For ending an idle server. */
+bool ormd_daemon_retire(ormd_daemon *daemon);
+
+/* Microseconds since the last client left; 0 while there is one, and while the first has time to come. For ending an idle server. */
 int64_t ormd_daemon_idle_us(ormd_daemon *daemon);
 
 /*

@@ -18,6 +18,9 @@ typedef struct connection {
 	uint64_t           id;
 } connection;
 
+/* A client that has started the server has that long to connect, however short the idle time is. */
+#define FIRST_CLIENT_US (10 * 1000000)
+
 /* A participant as its connections see it; from its joining to its leaving. */
 typedef struct watched {
 	struct watched *next;
@@ -198,7 +201,7 @@ ormd_liveness *ormd_liveness_start(ormd_daemon *daemon, orm_error *error)
 	}
 	liveness->daemon = daemon;
 	liveness->tick_at_us = ORM_NO_DEADLINE;
-	liveness->idle_since_us = orm_clock_us();
+	liveness->idle_since_us = orm_clock_us() + (daemon->config->lock_fd >= 0 ? FIRST_CLIENT_US : 0);
 	pthread_condattr_t attributes;
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -404,7 +407,7 @@ int64_t ormd_liveness_idle_us(ormd_liveness *liveness)
 	pthread_mutex_lock(&liveness->lock);
 	int64_t idle_us = liveness->n_connections ? 0 : orm_clock_us() - liveness->idle_since_us;
 	pthread_mutex_unlock(&liveness->lock);
-	return idle_us;
+	return idle_us < 0 ? 0 : idle_us;
 }
 
 uint32_t ormd_liveness_n_participants(ormd_liveness *liveness)

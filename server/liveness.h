@@ -32,7 +32,7 @@ bool ormd_liveness_is_connected(ormd_liveness *liveness, const uint8_t client_id
 /* Call ormd_host_tick on every host at this time, or before. */
 void ormd_liveness_wake_at(ormd_liveness *liveness, int64_t at_us);
 
-/* Microseconds since the last connection closed; 0 while there is one. */
+/* Microseconds since the last connection closed; 0 while there is one, and while the first has time to come. */
 int64_t ormd_liveness_idle_us(ormd_liveness *liveness);
 
 /* Participants of all sessions. */

@@ -150,6 +150,8 @@ static int read_signal(int fd)
 	return size == sizeof info ? (int)info.ssi_signo : 0;
 }
 
+#define SHORT_LOOK_MS 20
+
 /* How long until we have been idle for long enough: milliseconds for poll; 0: now; negative: that does not matter. */
 static int left_of_idling(ormd_daemon *daemon, const ormd_config *config)
 {
@@ -168,9 +170,11 @@ static void wait_for_end(ormd_daemon *daemon, const ormd_config *config, const w
 	for (;;) {
 		struct pollfd events[2] = {{.fd = w->signal_fd, .events = POLLIN},
 					   {.fd = w->process_fd, .events = POLLIN}};
-		const int left_ms = left_of_idling(daemon, config);
+		int left_ms = left_of_idling(daemon, config);
 
-		if (left_ms == 0) {
+		if (left_ms == 0 && !ormd_daemon_retire(daemon)) {
+			left_ms = SHORT_LOOK_MS; /* somebody has just come, or it is our own check that we answer */
+		} else if (left_ms == 0) {
 			ormd_log(LOG_INFO, "ending: no client for %lld ms", (long long)config->idle_timeout_ms);
 			return;
 		}
