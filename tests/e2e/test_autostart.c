@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +41,7 @@ static int race(const char *url, const char *idle)
 
 static void start_racer(support_process *process, const char *url, const char *idle_ms)
 {
-	const char *const argv[] = {"/proc/self/exe", "race", url, idle_ms, NULL};
+	const char *const argv[] = {program_invocation_name, "race", url, idle_ms, NULL};
 	assert_true(support_process_start(process, &(support_command){.argv = argv, .pipe_stdin = true, .pipe_stdout = true}));
 }
 

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -40,7 +41,7 @@ static void start_clients(witness *this)
 		char number[16], fd[16];
 		snprintf(number, sizeof number, "%d", i + 1);
 		snprintf(fd, sizeof fd, "%d", this->reports[1]);
-		const char *const argv[] = {"/proc/self/exe", "client", this->place->url, number, fd, NULL};
+		const char *const argv[] = {program_invocation_name, "client", this->place->url, number, fd, NULL};
 		assert_true(support_process_start(&this->clients[i],
 		                                  &(support_command){.argv = argv, .pipe_stdin = true, .keep_fd = this->reports[1]}));
 	}

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -136,7 +137,7 @@ static void all_work_adds_up(void **state)
 		char number[16], units[16];
 		snprintf(number, sizeof number, "%d", i);
 		snprintf(units, sizeof units, "%d", n_units);
-		const char *const argv[] = {"/proc/self/exe", "process", place->ormd.address, number, units, NULL};
+		const char *const argv[] = {program_invocation_name, "process", place->ormd.address, number, units, NULL};
 		assert_true(support_process_start(&processes[i], &(support_command){.argv = argv}));
 	}
 	for (int i = 0; i < N_PROCESSES; i++) {

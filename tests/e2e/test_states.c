@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,7 +151,7 @@ static void what_is_not_loaded_is_loud(void **state)
 	commit(this.session);
 	for (size_t i = 0; i < 2; i++) {
 		char              path[SUPPORT_PATH_SIZE];
-		const char *const argv[] = {"/proc/self/exe", "fault", place->ormd.address, cases[i].what, NULL};
+		const char *const argv[] = {program_invocation_name, "fault", place->ormd.address, cases[i].what, NULL};
 		/* The sanitizers' own handlers would take the fault's place. */
 		const char *const environment[] = {"ASAN_OPTIONS=handle_segv=0", "TSAN_OPTIONS=handle_segv=0", NULL};
 		support_join(path, place->directory, cases[i].what);
