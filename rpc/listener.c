@@ -161,15 +161,18 @@ static rpc_code listen_tcp(rpc_server *server, rpc_listener *listener, rpc_statu
 			      listener->address);
 	nng_listener bound;
 	nng_tls_config *config = NULL;
+	const char *file = NULL; /* that is being read */
 	int result = nng_listener_create(&bound, server->socket, listener->address);
 	if (result == 0 && tls) {
 		result = nng_tls_config_alloc(&config, NNG_TLS_MODE_SERVER);
 		if (result == 0)
 			result = nng_tls_config_auth_mode(config, NNG_TLS_AUTH_MODE_REQUIRED);
 		if (result == 0)
-			result = nng_tls_config_ca_file(config, server->tls_ca);
+			result = nng_tls_config_ca_file(config, file = server->tls_ca);
 		if (result == 0)
-			result = nng_tls_config_cert_key_file(config, server->tls_cert, NULL);
+			result = nng_tls_config_cert_key_file(config, file = server->tls_cert, NULL);
+		if (result == 0)
+			file = NULL;
 		if (result == 0)
 			result = nng_listener_set_ptr(bound, NNG_OPT_TLS_CONFIG, config);
 		if (config)
@@ -181,6 +184,9 @@ static rpc_code listen_tcp(rpc_server *server, rpc_listener *listener, rpc_statu
 		result = nng_listener_start(bound, 0);
 	if (result != 0) {
 		nng_listener_close(bound);
+		if (file)
+			return refuse(status, RPC_INVALID_ARGUMENT, "%s: '%s' cannot be used as PEM: %s",
+				      listener->address, file, nng_strerror(result));
 		return refuse(status, result == NNG_EADDRINUSE ? RPC_ALREADY_EXISTS : RPC_UNAVAILABLE,
 			      "cannot listen on %s: %s", listener->address, nng_strerror(result));
 	}

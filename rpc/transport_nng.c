@@ -32,7 +32,8 @@ static rpc_code send_frame(rpc_transport *base, uint32_t tag, const uint8_t *fra
 static rpc_code receive_frame(rpc_transport *base, uint8_t **frame, size_t *size, int64_t deadline_us);
 static void close_transport(rpc_transport *base, bool forked);
 static void *close_when_quiet(void *arg);
-static int dial(nng_transport *transport, const char *address, const rpc_tls *tls, size_t max_message);
+static int dial(nng_transport *transport, const char *address, const rpc_tls *tls, size_t max_message,
+		const char **file);
 static void pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg);
 static void aio_received(void *arg);
 static void aio_sent(void *arg);
@@ -63,9 +64,13 @@ rpc_transport *rpc_transport_open_nng(const char *address, const rpc_tls *tls, s
 	pthread_cond_init(&transport->wake, &clock);
 	pthread_condattr_destroy(&clock);
 
-	int result = dial(transport, address, tls, max_message);
+	const char *file = NULL;
+	int result = dial(transport, address, tls, max_message, &file);
 	if (result != 0) {
-		snprintf(why, 256, "%s", nng_strerror(result));
+		if (file)
+			snprintf(why, 256, "'%.180s' cannot be used as PEM: %s", file, nng_strerror(result));
+		else
+			snprintf(why, 256, "%s", nng_strerror(result));
 		*code = RPC_UNAVAILABLE;
 		if (result == NNG_ECONNREFUSED)
 			*code = RPC_NOT_FOUND;
@@ -189,7 +194,9 @@ static void *close_when_quiet(void *arg)
 	return NULL;
 }
 
-static int dial(nng_transport *transport, const char *address, const rpc_tls *tls, size_t max_message)
+/* *file: the one of `tls` that could not be read, if that is what failed. */
+static int dial(nng_transport *transport, const char *address, const rpc_tls *tls, size_t max_message,
+		const char **file)
 {
 	nng_tls_config *config = NULL;
 	nng_dialer dialer;
@@ -219,9 +226,11 @@ static int dial(nng_transport *transport, const char *address, const rpc_tls *tl
 	if (result == 0)
 		result = nng_tls_config_auth_mode(config, NNG_TLS_AUTH_MODE_REQUIRED);
 	if (result == 0)
-		result = nng_tls_config_ca_file(config, tls->ca_file);
+		result = nng_tls_config_ca_file(config, *file = tls->ca_file);
 	if (result == 0)
-		result = nng_tls_config_cert_key_file(config, tls->cert_key_file, NULL);
+		result = nng_tls_config_cert_key_file(config, *file = tls->cert_key_file, NULL);
+	if (result == 0)
+		*file = NULL;
 	if (result == 0)
 		result = nng_tls_config_server_name(config, tls->server_name);
 	if (result == 0)

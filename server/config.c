@@ -40,7 +40,7 @@ const ormd_option ormd_options[] = {
 	{"Lives and times:", "lease", 0, "TIME", ORMD_OPTION_DURATION, AT(lease_ms), 1, LONGEST_MS, "15s",
 	 "A participant whose connection is gone for longer is dead"},
 	{NULL, "grace", 0, "TIME", ORMD_OPTION_DURATION, AT(grace_ms), 1, LONGEST_MS, "2s",
-	 "The same for one on this machine whose process still lives"},
+	 "The lease of a participant on this machine whose process still lives"},
 	{NULL, "wait", 0, "TIME", ORMD_OPTION_DURATION, AT(wait_ms), 1, LONGEST_MS, "30s",
 	 "How long a call without a deadline waits for its turn to write"},
 	{NULL, "idle-timeout", 0, "TIME", ORMD_OPTION_DURATION, AT(idle_timeout_ms), 0, LONGEST_MS, "0",

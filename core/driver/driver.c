@@ -41,10 +41,14 @@ const ormd_driver *ormd_driver_for_url(const char *url, orm_error *error)
 	/* The URL may hold a password: only its scheme is repeated. */
 	const char *colon = url ? strchr(url, ':') : NULL;
 
-	orm_fail(error, ORM_EUNSUPPORTED,
-		 "'%.*s' is not the scheme of a database; known are sqlite:///, and, not in this build, postgresql:// "
-		 "and mysql://",
-		 colon && colon - url < 40 ? (int)(colon - url) : 0, url ? url : "");
+	if (!colon)
+		orm_fail(error, ORM_EUNSUPPORTED, "'%.200s' is not the URL of a database, such as sqlite:///shop.db",
+			 url ? url : "");
+	else
+		orm_fail(error, ORM_EUNSUPPORTED,
+			 "'%.*s' is not the scheme of a database; known are sqlite:///, and, not in this build, "
+			 "postgresql:// and mysql://",
+			 colon - url < 40 ? (int)(colon - url) : 40, url);
 	return NULL;
 }
 

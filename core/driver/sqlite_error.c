@@ -13,6 +13,13 @@
 
 #define NAME_SIZE ORMD_SQLITE_NAME_SIZE
 
+static const char *file_name(const sqlite_connection *connection)
+{
+	const char *name = connection->handle ? sqlite3_db_filename(connection->handle, "main") : NULL;
+
+	return name ? name : "the file";
+}
+
 /* ---- the table a statement writes to ------------------------------------------------------------------------ */
 
 static const char *skip_word(const char *sql, const char *word)
@@ -239,7 +246,8 @@ orm_status ormd_sqlite_fail(sqlite_connection *connection, int rc, const char *s
 		return orm_fail(error, ORM_EDATABASE, "the database file is damaged (%.200s); restore it from a backup",
 				message);
 	case SQLITE_NOTADB:
-		return orm_fail(error, ORM_EDATABASE, "the file is not an SQLite database, or is encrypted");
+		return orm_fail(error, ORM_EDATABASE, "'%.300s' is not an SQLite database, or is encrypted",
+				file_name(connection));
 	case SQLITE_CANTOPEN:
 		return orm_fail(error, ORM_EUNAVAILABLE,
 				"cannot open the database file or its log (%.200s); check path and permissions",

@@ -132,7 +132,7 @@ static void wrong_usage_is_64(void **state)
 	assert_refused((const char *const[]){"--nonsense", NULL}, 64, "nonsense");
 	assert_refused((const char *const[]){"-d", url, "extra", NULL}, 64, "extra");
 	assert_refused((const char *const[]){"-d", url, "--lease", "soon", NULL}, 64, "--lease: 'soon' is not a time");
-	assert_refused((const char *const[]){"-d", "shop.db", NULL}, 64, "--database: ");
+	assert_refused((const char *const[]){"-d", "shop.db", NULL}, 64, "--database: 'shop.db' is not the URL");
 	assert_refused((const char *const[]){"-d", url, "-l", "tls+tcp://127.0.0.1:0", NULL}, 64, "tls-ca-file");
 	assert_refused((const char *const[]){"-d", NULL}, 64, "requires an argument");
 }
@@ -300,6 +300,9 @@ static void an_address_that_cannot_be_is_told(void **state)
 
 	(void)state;
 	assert_refused((const char *const[]){"-d", url, "-l", "tcp://0.0.0.0:0", NULL}, 77, "use tls+tcp://");
+	assert_refused((const char *const[]){"-d", url, "-l", "tls+tcp://127.0.0.1:0", "--tls-ca-file", "/nonexistent/ca.pem",
+					     "--tls-cert-key-file", "/nonexistent/key.pem", NULL},
+		       64, "'/nonexistent/ca.pem' cannot be used");
 	assert_refused((const char *const[]){"-d", url, "-l", "ipc:///nonexistent/x.sock", NULL}, 69, "/nonexistent");
 	memset(long_address, 'x', sizeof long_address - 1);
 	memcpy(long_address, "ipc:///", 7);
