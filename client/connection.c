@@ -285,6 +285,7 @@ orm_db *orm_connect_with(const char *url, const orm_model *const models[], const
 	db->own.pidfd = -1;
 	orm_arena_init(&db->arena, 0);
 	atomic_init(&db->n_requests, 0);
+	atomic_init(&db->n_users, 1);
 	if (!take_options(db, url, options)) {
 		orm_arena_fini(&db->arena);
 		free(db);
@@ -313,7 +314,13 @@ orm_db *orm_connect(const char *url, const orm_model *const models[])
 
 void orm_disconnect(orm_db *db)
 {
-	if (!db)
+	if (db)
+		connection_release(db);
+}
+
+void connection_release(orm_db *db)
+{
+	if (atomic_fetch_sub(&db->n_users, 1) > 1)
 		return;
 	rpc_channel_close(db->channel);
 	if (process_is(db->process))

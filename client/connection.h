@@ -37,9 +37,13 @@ struct orm_db {
 	rpc_tls tls;
 	_Atomic(uint64_t) n_requests; /* of channels closed and of sessions' calls that have ended */
 	uint64_t n_counted;           /* of `channel`, in n_requests already */
+	_Atomic(size_t) n_users;      /* the program until orm_disconnect, and each session: the last frees it */
 	orm_error error;              /* the first failure; that of a schema call is told, and stops nothing */
 	orm_arena arena;
 };
+
+/* One user less. Any thread. */
+void connection_release(orm_db *db);
 
 /* A channel to the server that the connection knows. NULL and ORM_EUNAVAILABLE, ... Owned. Any thread. */
 rpc_channel *connection_open_channel(const orm_db *db, int64_t deadline_us, orm_error *error);

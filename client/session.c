@@ -103,6 +103,7 @@ static orm_session *new_session(orm_db *db, bool shared)
 	if (!session)
 		return NULL;
 	session->db = db;
+	atomic_fetch_add_explicit(&db->n_users, 1, memory_order_relaxed);
 	session->binding = db->models;
 	session->shared = shared;
 	session->timeout_ms = db->timeout_ms;
@@ -172,6 +173,7 @@ void orm_session_close(orm_session *session)
 	designators_cache_fini(&session->designators);
 	orm_arena_fini(&session->request);
 	orm_arena_fini(&session->rows);
+	connection_release(session->db);
 	free(session);
 }
 

@@ -182,7 +182,7 @@ typedef struct orm_connect_options {
 } orm_connect_options;
 ORM_API orm_db *orm_connect_with(const char *url, const orm_model *const models[], const orm_connect_options *options);
 
-/* Close; sessions must be closed before. NULL allowed. In a forked child it only frees. */
+/* Close. The sessions that are still open work on, and keep what they need of it until they are closed. NULL allowed. In a forked child it only frees. */
 ORM_API void orm_disconnect(orm_db *db);
 
 /* The connection's first failure, code ORM_OK if none. Borrowed; never NULL. */

@@ -286,6 +286,24 @@ typedef struct worker {
 	bool good;
 } worker;
 
+static void open_sessions_outlive_the_disconnect(void **state)
+{
+	fixture *f = *state;
+	orm_db *db = orm_connect_with(f->url, test_models, &quick);
+	orm_session *one, *two;
+
+	assert_int_equal(orm_create_all(db), ORM_OK);
+	one = orm_session_open(db);
+	two = orm_session_open(db);
+	orm_disconnect(db);
+	orm_add(one, User, .name = "late", .email = "late@x");
+	assert_int_equal(orm_commit(one), ORM_OK);
+	assert_fine(one);
+	orm_session_close(one);
+	assert_int_equal(orm_count(two, User, .name = "late"), 1);
+	orm_session_close(two);
+}
+
 static void *work(void *context)
 {
 	worker *w = context;
@@ -332,6 +350,7 @@ int main(void)
 		TEST(a_session_ends_with_its_server),
 		TEST(a_commit_whose_reply_was_lost_is_settled_as_written),
 		TEST(a_commit_whose_transaction_was_lost_is_settled_as_not_written),
+		TEST(open_sessions_outlive_the_disconnect),
 		TEST(in_memory_databases_are_each_their_own),
 		TEST(sessions_of_one_connection_work_in_several_threads),
 	};
