@@ -142,12 +142,13 @@ static bool may_be_done(const orm_failure *failed)
 	}
 }
 
-/* A commit whose fate is open is for the caller to settle: nothing sticks yet. */
+/*
+ * A commit whose fate is open is for the caller to settle: nothing sticks yet. Also one that was executed for sure, but
+ * whose answer is gone (RPC_DATA_LOSS): what it wrote is not for a second try to write again.
+ */
 static bool is_open_commit(const orm_call *call, const orm_failure *failed)
 {
-	return call->method == METHOD_COMMIT && !is_answered(failed) &&
-	       (failed->code == RPC_ABORTED || failed->code == RPC_UNAVAILABLE ||
-		failed->code == RPC_DEADLINE_EXCEEDED);
+	return call->method == METHOD_COMMIT && may_be_done(failed);
 }
 
 static orm_status fail_call(orm_call *call, const rpc_status *status)

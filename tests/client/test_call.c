@@ -589,6 +589,19 @@ static void a_commit_that_was_written_is_settled(void **state)
 	assert_string_equal(alice->name, "Alice");
 }
 
+static void a_commit_whose_answer_was_not_kept_is_settled(void **state)
+{
+	static const Ormd__V1__CommitOutcome outcomes[] = {ORMD__V1__COMMIT_OUTCOME__OUTCOME_COMMITTED};
+	fixture *f = *state;
+	User *alice = orm_add(f->s, User, .name = "Alice");
+
+	fake_server_fail_plainly(f->server, "Commit", RPC_DATA_LOSS, "executed, but its reply was too large to keep");
+	fake_server_set_outcomes(f->server, outcomes, 1);
+	assert_int_equal(orm_commit(f->s), ORM_OK);
+	assert_int_equal(alice->id, 41);
+	ASKED("Commit +1\nCommitStatus 1\n");
+}
+
 static void a_commit_that_was_not_written_is_settled(void **state)
 {
 	static const Ormd__V1__CommitOutcome outcomes[] = {ORMD__V1__COMMIT_OUTCOME__OUTCOME_ABORTED};
@@ -667,6 +680,7 @@ int main(void)
 		TEST(a_forked_child_must_connect_anew),
 		TEST(a_restarted_server_has_lost_the_session),
 		TEST(a_commit_that_was_written_is_settled),
+		TEST(a_commit_whose_answer_was_not_kept_is_settled),
 		TEST(a_commit_that_was_not_written_is_settled),
 		TEST(a_commit_that_cannot_be_settled_can_be_asked_for_later),
 		TEST(a_commit_without_an_answer_in_time_is_unknown),
