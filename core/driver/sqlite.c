@@ -108,6 +108,7 @@ static orm_status set_up(sqlite_connection *connection, bool in_memory, orm_erro
 	if ((status = configure(connection, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, error)) != ORM_OK ||
 	    (status = configure(connection, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, error)) != ORM_OK ||
 	    (status = configure(connection, SQLITE_DBCONFIG_DEFENSIVE, 1, error)) != ORM_OK ||
+	    (status = configure(connection, SQLITE_DBCONFIG_DQS_DML, 0, error)) != ORM_OK || /* "x" is never a text */
 	    (status = configure(connection, SQLITE_DBCONFIG_ENABLE_FKEY, 1, error)) != ORM_OK ||
 	    (status = configure(connection, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, read_only, error)) != ORM_OK)
 		return status;

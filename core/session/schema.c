@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <string.h>
+
 #include "base/error.h"
 #include "session/session.h"
 #include "sql/ddl.h"
@@ -16,8 +18,17 @@ typedef struct schema_job {
 static orm_status emit(const char *sql, void *context, orm_error *error)
 {
 	const schema_job *schema = context;
+	const orm_status status = schema->connection->driver->run(schema->connection, sql, error);
 
-	return schema->connection->driver->run(schema->connection, sql, error);
+	/* Which table, and which check or default of the models, the engine's message may not say. */
+	if (status == ORM_EDATABASE && error) {
+		char said[sizeof error->message / 2];
+
+		memcpy(said, error->message, sizeof said - 1);
+		said[sizeof said - 1] = '\0';
+		return orm_fail(error, status, "%s, in: %.200s", said, sql);
+	}
+	return status;
 }
 
 static orm_status run_schema(ormd_connection *connection, void *context, orm_error *error)

@@ -114,6 +114,20 @@ static void connections_have_the_safe_settings(void **state)
 	ormd_driver_sqlite.close(writer);
 }
 
+/* SQLite would else take the name of a column that is not there for a text of that content. */
+static void a_missing_column_is_no_text(void **state)
+{
+	ormd_connection *writer = open_connection(database_url("column.db"), false);
+	orm_error error;
+
+	(void)state;
+	run_sql(writer, create_items);
+	assert_int_equal(ormd_driver_sqlite.run(writer, "UPDATE items SET name = \"nowhere\"", &error), ORM_EDATABASE);
+	assert_non_null(strstr(error.message, "differs from the model"));
+	assert_int_equal(ormd_driver_sqlite.run(writer, "DELETE FROM items WHERE \"nowhere\" = 'nowhere'", &error), ORM_EDATABASE);
+	ormd_driver_sqlite.close(writer);
+}
+
 static void a_reader_cannot_write(void **state)
 {
 	const char *url = database_url("reader.db");
@@ -350,6 +364,7 @@ int main(void)
 		cmocka_unit_test(a_missing_file_is_only_made_on_request),
 		cmocka_unit_test(a_file_that_is_no_database_is_said_to_be_none),
 		cmocka_unit_test(connections_have_the_safe_settings),
+		cmocka_unit_test(a_missing_column_is_no_text),
 		cmocka_unit_test(a_reader_cannot_write),
 		cmocka_unit_test(a_reader_in_a_transaction_keeps_its_snapshot),
 		cmocka_unit_test(transactions_keep_or_undo),
