@@ -103,15 +103,41 @@ orm_status ormd_session_call_sync(ormd_host *host, uint32_t participant, uint64_
 		return status;
 	if (!(*message = ormd_encode_sync(&sync, arena)))
 		return orm_fail(error, ORM_ENOMEM, "the server is out of memory");
+	size_t size = sync.n_added + sync.n_changed ? ormd__v1__sync__get_packed_size(*message) : 0;
+	size_t limit = host->daemon->config->max_message ? host->daemon->config->max_message : rpc_limits_default().max_message;
+	if (size <= limit - limit / 4) /* the rest of the reply needs room, too */
+		return ORM_OK;
+	*message = NULL;
+	return orm_fail(error, ORM_ELIMIT,
+	                "what others have published is too much for one message: %zu bytes, and the server's max-message is %zu. Raise that, or "
+	                "commit, and join again",
+	                size, limit);
+}
+
+/*
+ * The same for a call that has changed something. That must be told, whatever else there is to tell: without the news the caller goes on
+ * from the revision that it has seen, and nothing is missed.
+ */
+static orm_status sync_if_it_fits(ormd_session_call *this, Ormd__V1__Sync **message, orm_error *error)
+{
+	orm_status status =
+		ormd_session_call_sync(this->host, this->at->participant, this->at->seen, rpc_call_arena(this->call), message, error);
+	if (status != ORM_ELIMIT)
+		return status;
+	orm_error_clear(error);
 	return ORM_OK;
 }
 
 void ormd_session_call_fail(ormd_session_call *this, const orm_error *error, const ormd_published *published, bool draft_published)
 {
 	/* The caller learns what others did even so: the next try is based on it. */
-	ormd_sync    sync = {0};
-	ormd_failure failure = {.published = published, .draft_published = draft_published};
-	if (ormd_session_sync(this->host->session, this->at->participant, this->at->seen, rpc_call_arena(this->call), &sync, NULL) == ORM_OK)
+	ormd_sync       sync = {0};
+	ormd_failure    failure = {.published = published, .draft_published = draft_published};
+	orm_arena      *arena = rpc_call_arena(this->call);
+	orm_error       ignored = {0};
+	Ormd__V1__Sync *fits;
+	if (ormd_session_call_sync(this->host, this->at->participant, this->at->seen, arena, &fits, &ignored) == ORM_OK &&
+	    ormd_session_sync(this->host->session, this->at->participant, this->at->seen, arena, &sync, NULL) == ORM_OK)
 		failure.sync = &sync;
 	ormd_fail_call(this->call, error, &failure);
 }
@@ -279,7 +305,7 @@ static ormd_turn work_publish(ormd_session_call *this)
 		*this->answered = true;
 	}
 	if (ormd_session_call_publish(this, request->draft, request->more, &published, &error) < 0 ||
-	    ormd_session_call_sync(this->host, this->member->number, this->at->seen, arena, &reply.sync, &error) < 0) {
+	    sync_if_it_fits(this, &reply.sync, &error) < 0) {
 		ormd_session_call_fail(this, &error, &published, false);
 		return ORMD_TURN_OVER;
 	}
@@ -320,7 +346,7 @@ static void answer_commit(commit_call *this)
 	Ormd__V1__CommitResult result = ORMD__V1__COMMIT_RESULT__INIT;
 	bool                   committed = this->status == ORM_OK;
 	orm_crash_point("before-reply");
-	if (committed && ormd_session_call_sync(host, call->at->participant, call->at->seen, arena, &reply.sync, &this->error) == ORM_OK) {
+	if (committed && sync_if_it_fits(call, &reply.sync, &this->error) == ORM_OK) {
 		result.keys = ormd_encode_keys(this->published.keys, this->published.n_keys, arena);
 		result.n_keys = result.keys ? this->published.n_keys : 0;
 		reply.result = &result;
@@ -460,7 +486,7 @@ static ormd_turn work_rollback(ormd_session_call *this)
 		ormd_draft_cancel(this->host->session);
 	}
 	ormd_session_rollback(this->host->session, this->member->number);
-	if (ormd_session_call_sync(this->host, this->member->number, this->at->seen, rpc_call_arena(this->call), &reply.sync, &error) < 0)
+	if (sync_if_it_fits(this, &reply.sync, &error) < 0)
 		ormd_session_call_fail(this, &error, NULL, false);
 	else
 		rpc_call_reply(this->call, &reply.base);

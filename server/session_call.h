@@ -42,7 +42,7 @@ bool ormd_session_call_is_small(const ormd_session_call *this, const Ormd__V1__D
 /* Publish the draft that came with a call (may be NULL or empty), or, with `more`, the part of one. */
 orm_status ormd_session_call_publish(ormd_session_call *this, const Ormd__V1__Draft *message, bool more, ormd_published *published,
                                      orm_error *error);
-/* What others did, as a message in `arena`. */
+/* What others did, as a message in `arena`. ORM_ELIMIT: that is more than a message may hold. */
 orm_status ormd_session_call_sync(ormd_host *host, uint32_t participant, uint64_t seen, orm_arena *arena, Ormd__V1__Sync **message,
                                   orm_error *error);
 /* End the call with this error, and with what others did. `published` may be NULL. */

@@ -300,8 +300,9 @@ static void an_address_that_cannot_be_is_told(void **state)
 
 	(void)state;
 	assert_refused((const char *const[]){"-d", url, "-l", "tcp://0.0.0.0:0", NULL}, 77, "use tls+tcp://");
-	assert_refused((const char *const[]){"-d", url, "-l", "tls+tcp://127.0.0.1:0", "--tls-ca-file", "/nonexistent/ca.pem",
-					     "--tls-cert-key-file", "/nonexistent/key.pem", NULL},
+	assert_refused((const char *const[]){"-d", url, "-l", "tls+tcp://127.0.0.1:0", "--tls-ca-file",
+					     "/nonexistent/ca.pem", "--tls-cert-key-file", "/nonexistent/key.pem",
+					     NULL},
 		       64, "'/nonexistent/ca.pem' cannot be used");
 	assert_refused((const char *const[]){"-d", url, "-l", "ipc:///nonexistent/x.sock", NULL}, 69, "/nonexistent");
 	memset(long_address, 'x', sizeof long_address - 1);
@@ -593,6 +594,46 @@ static void a_call_that_waited_does_not_keep_the_dead_alive(void **state)
 	}
 }
 
+/* ---- what is too large for a message --------------------------------------------------------------------------- */
+
+static void news_that_are_too_large_do_not_hide_what_a_call_did(void **state)
+{
+	Ormd__V1__CommitRequest commit = ORMD__V1__COMMIT_REQUEST__INIT;
+	client others[2];
+	Ormd__V1__At at;
+	char *name = malloc(30000);
+
+	(void)state;
+	assert_non_null(name);
+	memset(name, 'n', 29999);
+	name[29999] = '\0';
+	support_ormd_start(&ormd, dir, url, (const char *const[]){"--max-message", "64KiB", NULL}, NULL);
+	client_connect(&program, ormd.address);
+	client_declare_models(&program);
+	client_create_tables(&program);
+	client_open_session(&program, "unit", "reader");
+	for (int i = 0; i < 2; i++) {
+		client_connect(&others[i], ormd.address);
+		client_declare_models(&others[i]);
+		client_open_session(&others[i], "unit", "writer");
+		others[i].seen = program.seen;
+		client_add_user(&others[i], name);
+	}
+	free(name);
+	client_at(&program, &at);
+	commit.at = &at;
+	commit.has_commit = true;
+	commit.commit = 1;
+
+	const Ormd__V1__CommitReply *reply =
+		client_call(&program, &ormd__v1__session__descriptor, "Commit", &commit.base);
+
+	assert_non_null(reply->result);
+	assert_null(reply->sync);
+	for (int i = 0; i < 2; i++)
+		client_fini(&others[i]);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -625,6 +666,7 @@ int main(void)
 		TEST(it_ends_with_a_process),
 		TEST(sighup_opens_the_log_anew),
 		TEST(a_call_that_waited_does_not_keep_the_dead_alive),
+		TEST(news_that_are_too_large_do_not_hide_what_a_call_did),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
