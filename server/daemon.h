@@ -5,7 +5,7 @@
  * The story of a request. rpc receives it and calls a service's handler (service_*.c) on a worker; the handler finds the
  * session's host (host.h) and hands it a task; the host runs tasks one at a time, in arrival order; a task translates
  * messages (codec.h), calls core/session, and answers. Connections that close and processes that end come in through
- * the rpc watcher (participants.h) and become tasks too.
+ * the rpc layer's watcher (liveness.h) and become tasks too.
  *
  * Lock order: daemon->lock < a host's lock < the database's queue. No lock is held while SQL runs or a reply is sent.
  */

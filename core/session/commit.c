@@ -14,7 +14,6 @@ typedef struct commit_job {
 	ormd_session *session;
 	ormd_commit_request request;
 	ormd_flush flush;
-	bool replayed; /* an earlier try had committed */
 	ormd_finished *finished;
 	void *context;
 } commit_job;
@@ -53,7 +52,6 @@ static orm_status run_commit(ormd_connection *connection, void *context, orm_err
 	if (status == ORM_OK && !inserted)
 		status = judge_earlier(request, &row, error);
 	orm_arena_fini(&arena);
-	commit->replayed = !inserted;
 	if (status != ORM_OK || !inserted)
 		return status;
 	orm_crash_point("after-key-insert");
