@@ -89,7 +89,7 @@ static void last_line(int fd, off_t start, char *line, size_t size)
 
 	const char *newline = strrchr(text, '\n');
 
-	snprintf(line, size, "%s", newline ? newline + 1 : text);
+	snprintf(line, size, "%.*s", (int)size - 1, newline ? newline + 1 : text);
 	for (char *c = line; *c; c++)
 		if ((unsigned char)*c < ' ')
 			*c = ' ';

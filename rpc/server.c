@@ -99,7 +99,9 @@ void rpc_server_add_service(rpc_server *server, const ProtobufCServiceDescriptor
 			abort();
 		entries[i].path_size = (size_t)size;
 		uint64_t hash = orm_hash_bytes(entries[i].path, entries[i].path_size);
-		assert(!orm_map_get(&server->methods, hash, is_path, entries[i].path));
+		bool doubled = orm_map_get(&server->methods, hash, is_path, entries[i].path) != NULL;
+		assert(!doubled);
+		(void)doubled;
 		if (!orm_map_put(&server->methods, hash, &entries[i]))
 			abort();
 	}
