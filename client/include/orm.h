@@ -354,17 +354,17 @@ ORM_API void orm_explain_faults(void);
 
 typedef enum orm_operator {
 	ORM_EQ = 1, ORM_NE = 2, ORM_LT = 3, ORM_LE = 4, ORM_GT = 5, ORM_GE = 6,
-	ORM_LIKE = 7   /* text: % any run, _ any one character, \ escapes */
+	ORM_LIKE = 7   /* text: % any run, _ any one character, \ escapes; on SQLite A to Z match either case */
 } orm_operator;
 
-/* A query on T: orm_query *q = orm_select(s, User). Terms are joined by AND. May be run several times. Freed with the session, or earlier by orm_query_free. */
+/* A query on T: orm_query *q = orm_select(s, User). Terms (at most 1,000) are joined by AND. May be run several times. Freed with the session, or earlier by orm_query_free. */
 #define orm_select(session, T) orm_query_new((session), &T##_model)
 ORM_API void orm_query_free(orm_query *query);
 
 /* orm_where(q, User, age, ORM_GE, 18): the value's type is the member's, checked by the compiler. Values are copied. */
 #define orm_where(query, T, member, op, value)                                                                         \
 	ORM_BY_TYPE_(orm_where_, ((T *)0)->member)((query), &T##_model, offsetof(T, member), (op), (value))
-/* orm_where_in(q, User, id, ids, n): equals one of an array of the member's type (n may be 0: no row). */
+/* orm_where_in(q, User, id, ids, n): equals one of an array of the member's type (n may be 0: no row; at most 10,000). */
 #define orm_where_in(query, T, member, values, n)                                                                      \
 	ORM_BY_TYPE_(orm_where_in_, ((T *)0)->member)((query), &T##_model, offsetof(T, member), (values), (n))
 #define orm_where_null(query, T, member)     orm_where_null_member((query), &T##_model, offsetof(T, member), true)

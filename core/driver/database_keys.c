@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "model/fail.h"
 #include "sql/compile.h"
 
 typedef struct key_counter {
@@ -141,9 +142,10 @@ orm_status ormd_database_reserve_keys(ormd_database *database, const orm_mapper 
 	if (!counter)
 		status = orm_fail(error, ORM_ENOMEM, "out of memory");
 	else if (status == ORM_OK && count > 0 && (counter->next == 0 || counter->next - 1 > limit - (int64_t)count))
-		status = orm_fail(error, ORM_ELIMIT,
-				  "%s: the key's type has no %u further numbers; use int64, or smaller keys",
-				  mapper->table, count);
+		status = orm_fail_at(error, ORM_ELIMIT, mapper->name, mapper->columns[mapper->key[0]].name,
+				     "the largest key leaves no room for %u more in %s: %srenumber that row", count,
+				     limit == INT64_MAX ? "int64" : "int32",
+				     limit == INT64_MAX ? "" : "make it int64, or ");
 	if (status == ORM_OK) {
 		*first = counter->next;
 		if (count > 0)

@@ -108,7 +108,8 @@ static void a_type_runs_out_of_keys(void **state)
 	run_sql_outside(url, "INSERT INTO smalls VALUES (2147483640)");
 	assert_int_equal(reserve(database, small_mapper(), 5), 2147483641);
 	assert_int_equal(ormd_database_reserve_keys(database, small_mapper(), 3, &first, &error), ORM_ELIMIT);
-	assert_non_null(strstr(error.message, "smalls"));
+	assert_string_equal(error.model, "Small");
+	assert_non_null(strstr(error.message, "make it int64"));
 	assert_int_equal(first, -1);
 	assert_int_equal(reserve(database, small_mapper(), 2), 2147483646);
 	assert_int_equal(ormd_database_reserve_keys(database, small_mapper(), 1, &first, &error), ORM_ELIMIT);

@@ -28,7 +28,7 @@ typedef enum orm_status {
 	ORM_OK = 0,
 	ORM_EINVAL = -1,        /* the caller's mistake: a bad argument, model, filter or value */
 	ORM_ENOMEM = -2,        /* out of memory */
-	ORM_ENOTFOUND = -3,     /* no such row, session, table or file */
+	ORM_ENOTFOUND = -3,     /* no such row, session, server or file */
 	ORM_ECONSTRAINT = -4,   /* the database refused a row: NOT NULL, UNIQUE, CHECK or FOREIGN KEY */
 	ORM_ESTALE = -5,        /* the row is gone or has another version than the one that was read */
 	ORM_ECONFLICT = -6,     /* another participant changed the same field of the same object */
