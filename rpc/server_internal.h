@@ -90,7 +90,6 @@ nng_msg *rpc_reply_message(rpc_server *server, const rpc_frame *asked, rpc_code 
 			   const ProtobufCMessage *payload);
 void rpc_slot_send(rpc_slot *slot,
 		   nng_msg *reply); /* takes the message; NULL (no memory): hangs up. Then receives again */
-void rpc_slot_send_bytes(rpc_slot *slot, const uint8_t *bytes, size_t size);
 void rpc_slot_refuse(rpc_slot *slot, rpc_code code, unsigned flags, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 void rpc_slot_again(rpc_slot *slot); /* no answer; receive the next request */

@@ -204,14 +204,6 @@ void rpc_slot_send(rpc_slot *slot, nng_msg *reply)
 	pthread_mutex_unlock(&server->slots_lock);
 }
 
-void rpc_slot_send_bytes(rpc_slot *slot, const uint8_t *bytes, size_t size)
-{
-	nng_msg *message = NULL;
-	if (nng_msg_alloc(&message, size) == 0)
-		memcpy(nng_msg_body(message), bytes, size);
-	rpc_slot_send(slot, message);
-}
-
 void rpc_slot_refuse(rpc_slot *slot, rpc_code code, unsigned flags, const char *format, ...)
 {
 	char text[256];

@@ -61,12 +61,6 @@ static void free_registries(ormd_daemon *daemon)
 
 /* ---- start and stop ---- */
 
-static void log_message(int level, const char *message, void *context)
-{
-	(void)context;
-	ormd_log(level, "%s", message);
-}
-
 static bool open_rpc(ormd_daemon *daemon, orm_error *error)
 {
 	const ormd_config *config = daemon->config;
@@ -79,7 +73,7 @@ static bool open_rpc(ormd_daemon *daemon, orm_error *error)
 		.ipc_mode = config->ipc_mode,
 		.watcher = {.connected = ormd_liveness_connected, .disconnected = ormd_liveness_disconnected, .exited = ormd_liveness_exited,
 	                    .context = daemon->liveness},
-		.log = log_message,
+		.log = ormd_log_message,
 	};
 	if (config->max_message)
 		options.limits.max_message = config->max_message;
@@ -145,7 +139,7 @@ ormd_daemon *ormd_daemon_start(const ormd_config *config, orm_error *error)
 		.create = config->create,
 		.own_thread = true, /* the network's thread submits */
 		.lock_fd = config->lock_fd > 0 ? config->lock_fd : 0,
-		.log = log_message,
+		.log = ormd_log_message,
 	};
 	if (!(daemon->database = ormd_database_open(&database, error)))
 		goto failed;

@@ -164,15 +164,6 @@ ormd_record *ormd_record_new(const ormd_layout *layout, const orm_value *values,
 	return record;
 }
 
-ormd_record *ormd_record_copy(const ormd_record *record, orm_pool *pool)
-{
-	ormd_record *copy = allocate(record->size, pool);
-
-	if (copy)
-		memcpy(copy, record, record->size);
-	return copy;
-}
-
 ormd_record *ormd_record_with(const ormd_layout *layout, const ormd_record *record, const uint16_t *columns,
 			      const orm_value *values, size_t n_columns, orm_pool *pool)
 {

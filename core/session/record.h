@@ -105,7 +105,6 @@ ormd_record *ormd_record_new(const ormd_layout *layout, const orm_value *values,
 /* `record` with some columns replaced, which are then no longer unset; columns in any order, each once. */
 ormd_record *ormd_record_with(const ormd_layout *layout, const ormd_record *record, const uint16_t *columns,
 			      const orm_value *values, size_t n_columns, orm_pool *pool);
-ormd_record *ormd_record_copy(const ormd_record *record, orm_pool *pool);
 void ormd_record_free(ormd_record *record, orm_pool *pool); /* NULL allowed */
 
 /* In place, without allocating: a fixed integer cell (a version, a generated key); no longer NULL or unset. */
