@@ -60,6 +60,8 @@ orm_status notices_take(orm_session *session, const Ormd__V1__Sync *sync, orm_er
 {
 	bool taken = true;
 
+	if (sync && (sync->n_notices > 0 || sync->missed_notices))
+		session->unheard = true;
 	if (sync && sync->missed_notices)
 		taken = take(session, ORM_NOTICE_PUBLISHED, sync->rev, "",
 			     "more was done than is kept in words; the objects show all of it");
@@ -97,7 +99,11 @@ void notices_fini(orm_session *session)
 
 const orm_notice *orm_next_notice(orm_session *session)
 {
-	if (!session_usable(session) || session->next_notice == session->n_notices)
+	if (!session_usable(session))
 		return NULL;
+	if (session->next_notice == session->n_notices) {
+		session->unheard = false;
+		return NULL;
+	}
 	return &session->notices[session->next_notice++];
 }

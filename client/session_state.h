@@ -39,6 +39,7 @@ struct orm_session {
 	orm_arena request;   /* messages of the call under way; reset with each */
 	orm_arena rows;      /* a stream's message; reset with each */
 	orm_notice *notices; /* owned, as their strings; see notices.h */
+	bool unheard; /* others did something that neither orm_wait nor the end of the notices has told yet */
 	size_t n_notices, next_notice, notice_capacity;
 };
 

@@ -266,9 +266,14 @@ int orm_wait(orm_session *session, int64_t timeout_ms)
 	if (result != ORM_OK)
 		return result;
 	do {
-		const int64_t left = orm_deadline_left_ms(deadline_us);
+		/* What an earlier call brought is told now, with what has come since: nothing happens unheard between two waits. */
+		const int64_t left = session->unheard ? 0 : orm_deadline_left_ms(deadline_us);
 
 		result = wait_once(session, left < LONGEST_WAIT_MS ? left : LONGEST_WAIT_MS);
+		if (result == 0 && session->unheard)
+			result = 1;
 	} while (result == 0 && orm_deadline_left_ms(deadline_us) > 0);
+	if (result == 1)
+		session->unheard = false;
 	return result;
 }

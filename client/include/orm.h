@@ -393,7 +393,8 @@ ORM_API bool    orm_query_exists(orm_query *query); /* false if it failed */
 
 /*
  * Wait until another participant has done something (published, committed, rolled back, joined, left, died) and show it in the structs: 1 something happened, 0 not
- * within timeout_ms, negative: orm_status. One call that takes long.
+ * within timeout_ms, negative: orm_status. What an earlier call has brought counts too, unless a wait has told it or the notices were read to their end since: so
+ * look, then wait, then look again, and nothing is missed. One call that takes long.
  */
 ORM_API int orm_wait(orm_session *session, int64_t timeout_ms);
 

@@ -93,6 +93,22 @@ static void structs_change_only_inside_a_call(void **state)
 	actor_expect_prefix(&stage->b, "ok id=1 title=first body=hello", "show n");
 }
 
+/* The news may come with a query whose rows are older: who then waits must not wait for more. */
+static void news_that_came_with_another_call_ends_a_wait(void **state)
+{
+	test_stage *stage = *state;
+	commit_note(stage);
+	actor_expect_prefix(&stage->b, "ok", "notices");
+	actor_expect(&stage->b, "ok 0", "wait 0");
+	actor_expect(&stage->a, "ok", "set n body hello");
+	actor_expect(&stage->a, "ok", "flush");
+	actor_expect(&stage->b, "ok 1", "count");
+	actor_expect(&stage->b, "ok 1", "wait 20000");
+	actor_expect(&stage->b, "ok 0", "wait 0"); /* told once */
+	actor_expect(&stage->b, "ok published:anna", "notices");
+	actor_expect(&stage->b, "ok 0", "wait 0");
+}
+
 static void a_query_publishes_nothing(void **state)
 {
 	test_stage *stage = *state;
@@ -435,6 +451,7 @@ int main(void)
 		NAMED(published_edits_are_seen_uncommitted),
 		NAMED(a_new_object_with_a_default_to_come_is_seen),
 		NAMED(structs_change_only_inside_a_call),
+		NAMED(news_that_came_with_another_call_ends_a_wait),
 		NAMED(a_query_publishes_nothing),
 		NAMED(nobody_commits_anothers_draft),
 		NAMED(different_fields_of_one_object_both_stand),
