@@ -197,15 +197,7 @@ static void run_tasks(ormd_host *host, ormd_task *task, bool only_one)
 		if (task->run(host, task) == ORMD_TURN_HELD)
 			return; /* with the task's reference: ormd_host_release gives it back */
 		if (only_one) {
-			answer_waiters(host);
-			pthread_mutex_lock(&host->lock);
-			bool more = host->first != NULL;
-			if (!more)
-				host->busy = false;
-			pthread_mutex_unlock(&host->lock);
-			if (more)
-				pass_on(host);
-			ormd_host_unref(host);
+			ormd_host_release(host);
 			return;
 		}
 		task = next_task(host);

@@ -126,15 +126,19 @@ static void query_ready(orm_status status, const orm_error *error, void *context
 	ormd_host_release(host);
 }
 
+/* Publish the draft that came along with a call that reads (autoflush): in private sessions only. */
+static orm_status publish_along(ormd_session_call *this, const Ormd__V1__Draft *draft, ormd_published *published, orm_error *error)
+{
+	if (ormd_session_name(this->host->session))
+		return orm_fail(error, ORM_EINVAL, "a query in a shared session publishes nothing: flush the draft before");
+	return ormd_session_call_publish(this, draft, false, published, error);
+}
+
 /* The part of beginning that queries and loads share: the stream, and publishing the draft that came along (autoflush). */
 static result_stream *begin_stream(ormd_session_call *this, const Ormd__V1__Draft *draft, orm_error *error)
 {
 	ormd_published published = {0};
-	if (draft && ormd_session_name(this->host->session)) {
-		orm_fail(error, ORM_EINVAL, "a query in a shared session publishes nothing: flush the draft before");
-		return NULL;
-	}
-	if (draft && ormd_session_call_publish(this, draft, false, &published, error) < 0)
+	if (draft && publish_along(this, draft, &published, error) < 0)
 		return NULL;
 	result_stream *stream = calloc(1, sizeof *stream);
 	if (!stream || (published.n_keys && !(stream->keys = calloc(published.n_keys, sizeof *stream->keys)))) {
@@ -226,11 +230,7 @@ static ormd_turn work_get(ormd_session_call *this)
 	bool                        complete = true, draft_published = false;
 	bool                        in_memory = this->answered != NULL;
 	if (request->draft) {
-		if (ormd_session_name(session)) {
-			orm_fail(&error, ORM_EINVAL, "a query in a shared session publishes nothing: flush the draft before");
-			goto failed;
-		}
-		if (ormd_session_call_publish(this, request->draft, false, &published, &error) < 0)
+		if (publish_along(this, request->draft, &published, &error) < 0)
 			goto failed;
 		draft_published = true;
 	}
