@@ -4,6 +4,8 @@ find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c>=1.4.1) # older: CVE-2022-48468, CVE-2022-33070
 pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3>=3.37)            # RETURNING, sqlite3_changes64
+pkg_check_modules(POSTGRESQL REQUIRED IMPORTED_TARGET libpq>=14)            # pipeline mode
+pkg_check_modules(MARIADB REQUIRED IMPORTED_TARGET libmariadb)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(INIH REQUIRED IMPORTED_TARGET inih)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)

@@ -3,8 +3,9 @@
 # Sourced by the other scripts: the Debian packages that ormd is built and tested with, and how to get those that are missing.
 
 ormd_build_packages="build-essential cmake ninja-build pkg-config libnng-dev libprotobuf-c-dev protobuf-c-compiler
-	libsqlite3-dev libjansson-dev libinih-dev libxxhash-dev libunistring-dev"
-ormd_test_packages="$ormd_build_packages clang libclang-rt-14-dev libcmocka-dev openssl sqlite3"
+	libsqlite3-dev libpq-dev libmariadb-dev libjansson-dev libinih-dev libxxhash-dev libunistring-dev"
+ormd_test_packages="$ormd_build_packages clang libclang-rt-14-dev libcmocka-dev openssl sqlite3 postgresql mariadb-server
+	galera-4 rsync"
 
 # install_missing PACKAGE ...: says by name what is missing, then installs it; needs root or sudo only if something is.
 install_missing() {

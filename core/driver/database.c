@@ -85,7 +85,7 @@ static orm_status emit(const char *sql, void *context, orm_error *error)
 static orm_status make_system_tables(ormd_connection *connection, orm_error *error)
 {
 	const ormd_driver *driver = connection->driver;
-	orm_status status = driver->begin(connection, error);
+	orm_status status = driver->begin(connection, ORM_ISOLATION_DEFAULT, error);
 
 	if (status == ORM_OK)
 		status = ormd_ddl_create_system(driver->dialect, emit, connection, error);

@@ -114,7 +114,7 @@ static orm_status open_transaction(job_group *group, ormd_job *job)
 	if (status != ORM_OK)
 		return status;
 	do
-		status = database->driver->begin(database->writer, &job->error);
+		status = database->driver->begin(database->writer, ORM_ISOLATION_DEFAULT, &job->error);
 	while (status == ORM_ETIMEOUT && orm_clock_us() < job->deadline_us);
 	if (status != ORM_OK)
 		return status;

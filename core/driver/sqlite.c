@@ -214,9 +214,12 @@ static bool in_transaction(ormd_connection *base)
 	return !sqlite3_get_autocommit(sqlite_of(base)->handle);
 }
 
-static orm_status begin(ormd_connection *base, orm_error *error)
+/* Always serializable. */
+static orm_status begin(ormd_connection *base, orm_isolation isolation, orm_error *error)
 {
 	sqlite_connection *connection = sqlite_of(base);
+
+	(void)isolation;
 
 	/* A transaction that turns from reading to writing later would fail at once when somebody else wrote meanwhile.
 	 */

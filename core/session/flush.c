@@ -38,6 +38,8 @@ typedef struct step_writer {
 	const uint16_t *returning; /* columns */
 	uint8_t *returning_types;
 	size_t n_returning;
+	uint16_t columns[ORM_MAX_COLUMNS]; /* that an INSERT or UPDATE writes */
+	size_t n_columns;
 	size_t n_parameters;
 	size_t max_rows;
 	orm_value *values;
@@ -317,16 +319,11 @@ static bool find_returning(step_writer *writer)
 static void compile_update(step_writer *writer, const ormd_dialect *dialect)
 {
 	const ormd_plan_step *step = writer->step;
-	uint16_t columns[ORM_MAX_COLUMNS];
-	size_t n = step->shape.n_columns;
 
-	if (n)
-		memcpy(columns, step->shape.columns, n * sizeof *columns);
 	if (step->mapper->version != ORM_NO_NUMBER && step->phase == ORMD_PHASE_MAIN)
-		columns[n++] = step->mapper->version;
-	if (n > 0)
-		ormd_sql_update(dialect, step->mapper, columns, n, &writer->sql);
-	writer->n_parameters = n;
+		writer->columns[writer->n_columns++] = step->mapper->version;
+	if (writer->n_columns > 0)
+		ormd_sql_update(dialect, step->mapper, writer->columns, writer->n_columns, &writer->sql);
 }
 
 static bool compile(step_writer *writer)
@@ -334,11 +331,13 @@ static bool compile(step_writer *writer)
 	const ormd_plan_step *step = writer->step;
 	const ormd_dialect *dialect = writer->connection->driver->dialect;
 
+	writer->n_columns = step->shape.n_columns;
+	if (writer->n_columns)
+		memcpy(writer->columns, step->shape.columns, writer->n_columns * sizeof *writer->columns);
 	switch (step->kind) {
 	case ORMD_INSERT:
-		ormd_sql_insert(dialect, step->mapper, step->shape.columns, step->shape.n_columns, writer->returning,
+		ormd_sql_insert(dialect, step->mapper, writer->columns, writer->n_columns, writer->returning,
 				writer->n_returning, &writer->sql);
-		writer->n_parameters = step->shape.n_columns;
 		break;
 	case ORMD_UPDATE:
 		compile_update(writer, dialect);
@@ -347,6 +346,7 @@ static bool compile(step_writer *writer)
 		ormd_sql_delete(dialect, step->mapper, &writer->sql);
 		break;
 	}
+	writer->n_parameters = writer->n_columns;
 	if (step->kind != ORMD_INSERT)
 		writer->n_parameters += (size_t)step->mapper->n_key + (step->mapper->version != ORM_NO_NUMBER);
 	return !writer->sql.failed;
@@ -392,8 +392,14 @@ static orm_status keep_returned(step_writer *writer, size_t first, size_t n_rows
 
 static orm_status write_rows(step_writer *writer, size_t first, size_t n_rows, orm_error *error)
 {
+	static const ormd_write_kind kinds[] = {
+		[ORMD_INSERT] = ORMD_WRITE_INSERT, [ORMD_UPDATE] = ORMD_WRITE_UPDATE, [ORMD_DELETE] = ORMD_WRITE_DELETE};
 	const ormd_plan_step *step = writer->step;
 	ormd_write write = {.sql = writer->sql.data,
+			    .kind = kinds[step->kind],
+			    .mapper = step->mapper,
+			    .columns = writer->columns,
+			    .n_columns = writer->n_columns,
 			    .n_parameters = writer->n_parameters,
 			    .n_rows = n_rows,
 			    .values = writer->values,

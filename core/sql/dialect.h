@@ -21,6 +21,11 @@ typedef struct ormd_dialect {
 	const char *insert_prefix_ignore;   /* or prefix, for engines that say INSERT IGNORE; exactly one of the two is set */
 	const char *insert_defaults;        /* what follows INSERT INTO <table> when no column is given: " DEFAULT VALUES" */
 	const char *like_escape;            /* what follows LIKE ? so that a backslash escapes % and _ */
+	/* may: what follows a SELECT to lock its rows until the end of the transaction, and, after that, what makes it pass over rows that others have locked, or
+	   fail at once. NULL: the engine locks no rows */
+	const char *for_update;
+	const char *skip_locked;
+	const char *no_wait;
 	const char *defer_foreign_keys;     /* may: the statement that puts off foreign key checks to the end of the transaction */
 
 	/* must: the column's SQL type, "VARCHAR(50)"; `generated`: it is a generated integer key */

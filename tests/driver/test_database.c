@@ -522,7 +522,7 @@ static void a_lock_held_by_others_is_waited_for(void **state)
 	ormd_connection *other = open_connection(w->url, false);
 	insert_job insert;
 
-	assert_int_equal(other->driver->begin(other, NULL), ORM_OK);
+	assert_int_equal(other->driver->begin(other, ORM_ISOLATION_DEFAULT, NULL), ORM_OK);
 	insert_job_init(&insert, "late");
 	insert.job.deadline_us = orm_deadline_in_ms(1);
 	assert_int_equal(ormd_database_run(w->database, &insert.job, NULL), ORM_ETIMEOUT);
@@ -543,7 +543,7 @@ static void opening_waits_for_others_too(void **state)
 
 	(void)state;
 	run_sql(other, create_items);
-	assert_int_equal(other->driver->begin(other, NULL), ORM_OK);
+	assert_int_equal(other->driver->begin(other, ORM_ISOLATION_DEFAULT, NULL), ORM_OK);
 	assert_null(ormd_database_open(&options, &error));
 	assert_int_equal(error.code, ORM_ETIMEOUT);
 	other->driver->close(other);
@@ -579,7 +579,7 @@ static void a_rollback_that_fails_closes_the_connection(void **state)
 	for (int i = 0; i < 3; i++) { /* a reader, too; and its place is free again */
 		reader = ormd_database_take_reader(w->database, ORM_NO_DEADLINE, NULL);
 		assert_non_null(reader);
-		assert_int_equal(reader->driver->begin(reader, NULL), ORM_OK);
+		assert_int_equal(reader->driver->begin(reader, ORM_ISOLATION_DEFAULT, NULL), ORM_OK);
 		ormd_database_give_reader(w->database, reader);
 	}
 	reader = ormd_database_take_reader(w->database, ORM_NO_DEADLINE, NULL);

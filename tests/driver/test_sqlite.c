@@ -151,7 +151,7 @@ static void a_reader_in_a_transaction_keeps_its_snapshot(void **state)
 
 	(void)state;
 	run_sql(writer, create_items);
-	assert_int_equal(ormd_driver_sqlite.begin(reader, &error), ORM_OK);
+	assert_int_equal(ormd_driver_sqlite.begin(reader, ORM_ISOLATION_DEFAULT, &error), ORM_OK);
 	assert_int_equal(ask_int64(reader, "SELECT count(*) FROM items"), 0);
 	run_sql(writer, "INSERT INTO items (name) VALUES ('a')");
 	assert_int_equal(ask_int64(reader, "SELECT count(*) FROM items"), 0);
@@ -169,12 +169,12 @@ static void transactions_keep_or_undo(void **state)
 	(void)state;
 	run_sql(c, create_items);
 	assert_false(ormd_driver_sqlite.in_transaction(c));
-	assert_int_equal(ormd_driver_sqlite.begin(c, &error), ORM_OK);
+	assert_int_equal(ormd_driver_sqlite.begin(c, ORM_ISOLATION_DEFAULT, &error), ORM_OK);
 	assert_true(ormd_driver_sqlite.in_transaction(c));
 	run_sql(c, "INSERT INTO items (name) VALUES ('a')");
 	assert_int_equal(ormd_driver_sqlite.commit(c, &error), ORM_OK);
 	assert_false(ormd_driver_sqlite.in_transaction(c));
-	assert_int_equal(ormd_driver_sqlite.begin(c, &error), ORM_OK);
+	assert_int_equal(ormd_driver_sqlite.begin(c, ORM_ISOLATION_DEFAULT, &error), ORM_OK);
 	run_sql(c, "INSERT INTO items (name) VALUES ('b')");
 	ormd_driver_sqlite.rollback(c);
 	ormd_driver_sqlite.rollback(c); /* nothing to do */
@@ -190,7 +190,7 @@ static void savepoints_nest(void **state)
 
 	(void)state;
 	run_sql(c, create_items);
-	assert_int_equal(d->begin(c, &error), ORM_OK);
+	assert_int_equal(d->begin(c, ORM_ISOLATION_DEFAULT, &error), ORM_OK);
 	assert_int_equal(d->savepoint(c, 1, &error), ORM_OK);
 	run_sql(c, "INSERT INTO items (name) VALUES ('kept')");
 	assert_int_equal(d->savepoint(c, 2, &error), ORM_OK);
@@ -217,7 +217,7 @@ static void a_refused_commit_ends_the_transaction(void **state)
 	(void)state;
 	run_sql(c, "CREATE TABLE a (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES a (id) DEFERRABLE INITIALLY "
 		   "DEFERRED)");
-	assert_int_equal(d->begin(c, &error), ORM_OK);
+	assert_int_equal(d->begin(c, ORM_ISOLATION_DEFAULT, &error), ORM_OK);
 	assert_int_equal(d->check_deferred(c, &error), ORM_OK);
 	run_sql(c, "INSERT INTO a VALUES (1, 2)");
 	assert_int_equal(d->check_deferred(c, &error), ORM_ECONSTRAINT);
@@ -242,13 +242,13 @@ static void a_full_database_is_reported_and_survived(void **state)
 	run_sql(c, "CREATE TABLE big (id INTEGER PRIMARY KEY, data BLOB)");
 	run_sql(c, "INSERT INTO big (data) VALUES (zeroblob(20000))");
 	assert_true(ask_int64(c, "PRAGMA max_page_count=20") >= 7);
-	assert_int_equal(d->begin(c, &error), ORM_OK);
+	assert_int_equal(d->begin(c, ORM_ISOLATION_DEFAULT, &error), ORM_OK);
 	assert_int_equal(write_row(c, "INSERT INTO big (data) VALUES (zeroblob(?))", &id, 1, &error), ORM_EDATABASE);
 	assert_non_null(strstr(error.message, "full"));
 	d->rollback(c);
 	assert_false(d->in_transaction(c));
 	assert_int_equal(d->commit(c, &error), ORM_EDATABASE); /* there is none */
-	assert_int_equal(d->begin(c, &error), ORM_OK);
+	assert_int_equal(d->begin(c, ORM_ISOLATION_DEFAULT, &error), ORM_OK);
 	run_sql(c, "INSERT INTO big (data) VALUES (zeroblob(100))");
 	assert_int_equal(d->commit(c, &error), ORM_OK);
 	assert_int_equal(ask_int64(c, "SELECT count(*) FROM big"), 2);
@@ -284,12 +284,12 @@ static void a_lock_held_by_others_is_a_timeout(void **state)
 
 	(void)state;
 	assert_non_null(c);
-	assert_int_equal(holder->driver->begin(holder, &error), ORM_OK);
-	assert_int_equal(c->driver->begin(c, &error), ORM_ETIMEOUT);
+	assert_int_equal(holder->driver->begin(holder, ORM_ISOLATION_DEFAULT, &error), ORM_OK);
+	assert_int_equal(c->driver->begin(c, ORM_ISOLATION_DEFAULT, &error), ORM_ETIMEOUT);
 	assert_null(strstr(error.message, "locked"));
 	assert_false(c->driver->in_transaction(c));
 	holder->driver->rollback(holder);
-	assert_int_equal(c->driver->begin(c, &error), ORM_OK);
+	assert_int_equal(c->driver->begin(c, ORM_ISOLATION_DEFAULT, &error), ORM_OK);
 	c->driver->close(c);
 	holder->driver->close(holder);
 }
@@ -327,7 +327,7 @@ static void a_log_that_cannot_be_moved_is_reported(void **state)
 
 	(void)state;
 	run_sql(c, "CREATE TABLE big (id INTEGER PRIMARY KEY, data BLOB)");
-	assert_int_equal(reader->driver->begin(reader, NULL), ORM_OK);
+	assert_int_equal(reader->driver->begin(reader, ORM_ISOLATION_DEFAULT, NULL), ORM_OK);
 	assert_int_equal(ask_int64(reader, "SELECT count(*) FROM big"), 0);
 	for (int i = 0; i < 5; i++) {
 		run_sql(c, "INSERT INTO big (data) VALUES (zeroblob(5000000))");

@@ -162,7 +162,7 @@ static void a_constraint_failure_leaves_the_transaction(void **state)
 	orm_error error;
 
 	(void)state;
-	assert_int_equal(c->driver->begin(c, &error), ORM_OK);
+	assert_int_equal(c->driver->begin(c, ORM_ISOLATION_DEFAULT, &error), ORM_OK);
 	run_sql(c, "INSERT INTO users (name) VALUES ('Bob')");
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(write_row(c, "INSERT INTO \"users\" (id, name) VALUES (1, 'x')", NULL, 0, &error),
@@ -201,7 +201,7 @@ static void an_ended_transaction_is_noticed(void **state)
 	orm_error error;
 
 	(void)state;
-	assert_int_equal(c->driver->begin(c, &error), ORM_OK);
+	assert_int_equal(c->driver->begin(c, ORM_ISOLATION_DEFAULT, &error), ORM_OK);
 	assert_int_equal(write_row(c, "INSERT OR ROLLBACK INTO users (id, name) VALUES (1, 'x')", NULL, 0, &error),
 			 ORM_ECONSTRAINT);
 	assert_false(c->driver->in_transaction(c));

@@ -73,6 +73,18 @@ typedef enum orm_on_delete {
 	ORM_SET_DEFAULT = 4
 } orm_on_delete;
 
+/*
+ * Isolation of a session's transactions (SQL:2016, 4.41.4; the numbers are the wire's). An engine may give more than is asked for.
+ *
+ * ORM_ISOLATION_DEFAULT: no transaction is held while the unit waits; queries see what is committed, and versions guard the commit.
+ */
+typedef enum orm_isolation {
+	ORM_ISOLATION_DEFAULT = 0,
+	ORM_READ_COMMITTED = 1,
+	ORM_REPEATABLE_READ = 2,
+	ORM_SERIALIZABLE = 3
+} orm_isolation;
+
 /* Calendar helpers. Months and days count from 1; out-of-range input is ORM_EINVAL. */
 ORM_API orm_status   orm_date_from_ymd(int year, int month, int day, orm_date *date);
 ORM_API void         orm_date_to_ymd(orm_date date, int *year, int *month, int *day);
