@@ -215,15 +215,22 @@ failed:
 ormd_database *ormd_database_open(const ormd_database_options *options, orm_error *error)
 {
 	orm_error ignored;
-	const ormd_driver *driver = ormd_driver_for_url(options->url, error = error ? error : &ignored);
+	const ormd_driver *driver = options->driver;
 	ormd_database *database = NULL;
 
+	error = error ? error : &ignored;
+	if (!driver)
+		driver = ormd_driver_for_url(options->url, error);
+
 	for (size_t i = 0; driver && i < options->n_replicas; i++) {
-		if (ormd_driver_for_url(options->replicas[i], error) == driver && !driver->single_writer)
-			continue;
-		orm_fail(error, ORM_EINVAL, "a replica must be of the same kind as the database, and %s has none",
-			 driver->name);
-		driver = NULL;
+		const ormd_driver *copy = ormd_driver_for_url(options->replicas[i], error);
+
+		if (copy && (copy != driver || driver->single_writer))
+			orm_fail(error, ORM_EINVAL,
+				 "a replica must be of the database's own kind, %s, and that must be one with a server",
+				 driver->name);
+		if (!copy || copy != driver || driver->single_writer)
+			driver = NULL;
 	}
 	if (driver && !(database = allocate(driver, options)))
 		orm_fail(error, ORM_ENOMEM, "out of memory");

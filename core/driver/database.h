@@ -26,6 +26,7 @@ typedef struct ormd_database ormd_database;
 
 typedef struct ormd_database_options {
 	const char *url;
+	const ormd_driver *driver;    /* NULL: the URL's. For tests, which put one in between that injects faults */
 	uint32_t    n_readers;        /* 0: 8 */
 	uint32_t    n_writers;        /* connections for writing, where they are several; 0: 8 */
 	const char *const *replicas;  /* URLs of copies, for sessions that only read */
