@@ -134,35 +134,38 @@ static orm_status commit(ormd_connection *base, orm_error *error)
 
 /* ---- savepoints --------------------------------------------------------------------------------------------- */
 
-/* Outside a transaction the server would take any of it for nothing. */
-static orm_status run_savepoint(ormd_connection *base, const char *format, unsigned level, orm_error *error)
+/* One statement, or two in one round trip. Outside a transaction the server would take them for nothing. */
+static orm_status run_savepoint(ormd_connection *base, const char *before, const char *between, unsigned level,
+				orm_error *error)
 {
 	mysql_connection *connection = mysql_of(base);
 	orm_status status = ormd_mysql_ready(connection, error);
-	char sql[96];
+	char sql[128];
 
 	if (status == ORM_OK && !connection->in_transaction)
 		status = orm_fail(error, ORM_EDATABASE, "the transaction is gone: an earlier failure ended it");
 	if (status != ORM_OK)
 		return status;
-	snprintf(sql, sizeof sql, "%s ormd_%u", format, level);
+	if (between)
+		snprintf(sql, sizeof sql, "%s ormd_%u; %s ormd_%u", before, level, between, level);
+	else
+		snprintf(sql, sizeof sql, "%s ormd_%u", before, level);
 	return ormd_mysql_execute(connection, sql, error);
 }
 
 static orm_status savepoint(ormd_connection *base, unsigned level, orm_error *error)
 {
-	return run_savepoint(base, "SAVEPOINT", level, error);
+	return run_savepoint(base, "SAVEPOINT", NULL, level, error);
 }
 
 static orm_status release(ormd_connection *base, unsigned level, orm_error *error)
 {
-	return run_savepoint(base, "RELEASE SAVEPOINT", level, error);
+	return run_savepoint(base, "RELEASE SAVEPOINT", NULL, level, error);
 }
 
-/* It is left there: the next one of its level takes its place, and the end of the transaction ends it. */
 static orm_status rollback_to(ormd_connection *base, unsigned level, orm_error *error)
 {
-	return run_savepoint(base, "ROLLBACK TO SAVEPOINT", level, error);
+	return run_savepoint(base, "ROLLBACK TO SAVEPOINT", "RELEASE SAVEPOINT", level, error);
 }
 
 /* ---- beside transactions ------------------------------------------------------------------------------------ */
