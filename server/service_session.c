@@ -88,7 +88,7 @@ bool ormd_session_call_is_small(const ormd_session_call *this, const Ormd__V1__D
 		const Ormd__V1__Objects *objects = message->adds[i]->objects;
 		const Ormd__V1__Batch   *values = objects ? objects->values : NULL;
 		const orm_mapper        *mapper = values ? ormd_decode_mapper(ormd_session_registry(session), values->model, NULL) : NULL;
-		if (mapper && mapper->generated_key && !ormd_database_has_keys(this->host->daemon->database, mapper))
+		if (mapper && mapper->generated_key && !ormd_database_has_keys(this->host->daemon->database, mapper, values->rows))
 			return false;
 	}
 	return true;

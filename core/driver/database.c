@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/discovery.h"
@@ -15,10 +14,14 @@
 #include "sql/ddl.h"
 
 #define DEFAULT_READERS 8
+#define DEFAULT_WRITERS 8
 #define DEFAULT_WAIT_MS 30000
 #define MAX_GROUP_US    20000
-#define READER_BUSY_MS  5000 /* readers only wait for somebody else's recovery of the log */
-#define WRITER_BUSY_MS  250  /* then the queue looks at its deadlines, and tries again */
+#define READER_BUSY_MS  5000  /* readers only wait for somebody else's recovery of the log */
+#define WRITER_BUSY_MS  250   /* then the queue looks at its deadlines, and tries again */
+#define ROW_LOCK_MS     10000 /* for a row that somebody else has locked, where the engine knows such locks */
+#define REPLICA_MS      2000  /* to reach a replica, before the next one is tried */
+#define SETUP_TRIES     5     /* servers that start together may make the same tables */
 
 void ormd_database_log(const ormd_database *database, int level, const char *format, ...)
 {
@@ -33,46 +36,6 @@ void ormd_database_log(const ormd_database *database, int level, const char *for
 	database->log(level, message, database->log_context);
 }
 
-bool ormd_database_init_condition(pthread_cond_t *condition)
-{
-	pthread_condattr_t attributes;
-
-	if (pthread_condattr_init(&attributes) != 0)
-		return false;
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-
-	const bool done = pthread_cond_init(condition, &attributes) == 0;
-
-	pthread_condattr_destroy(&attributes);
-	return done;
-}
-
-bool ormd_database_wait(ormd_database *database, pthread_cond_t *condition, int64_t deadline_us)
-{
-	struct timespec until;
-
-	if (deadline_us == ORM_NO_DEADLINE) {
-		pthread_cond_wait(condition, &database->lock);
-		return true;
-	}
-
-	/* Conditions know no CLOCK_BOOTTIME; the difference is only felt when the machine is suspended during the wait.
-	 */
-	const int64_t left_us = deadline_us - orm_clock_us();
-
-	if (left_us <= 0)
-		return false;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(left_us / 1000000);
-	until.tv_nsec += (long)(left_us % 1000000) * 1000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
-	pthread_cond_timedwait(condition, &database->lock, &until);
-	return true; /* the caller asks again, and then the time is up */
-}
-
 /* ---- opening ------------------------------------------------------------------------------------------------ */
 
 static orm_status emit(const char *sql, void *context, orm_error *error)
@@ -85,11 +48,15 @@ static orm_status emit(const char *sql, void *context, orm_error *error)
 static orm_status make_system_tables(ormd_connection *connection, orm_error *error)
 {
 	const ormd_driver *driver = connection->driver;
-	orm_status status = driver->begin(connection, ORM_ISOLATION_DEFAULT, error);
+	orm_status status = ORM_OK;
 
+	if (driver->prepare_database)
+		status = driver->prepare_database(connection, error);
+	if (status == ORM_OK && driver->dialect->transactional_ddl)
+		status = driver->begin(connection, ORM_ISOLATION_DEFAULT, error);
 	if (status == ORM_OK)
 		status = ormd_ddl_create_system(driver->dialect, emit, connection, error);
-	if (status == ORM_OK)
+	if (status == ORM_OK && driver->dialect->transactional_ddl)
 		return driver->commit(connection, error);
 	driver->rollback(connection);
 	return status;
@@ -115,6 +82,19 @@ orm_status ormd_database_open_writer(ormd_database *database, orm_error *error)
 	return status;
 }
 
+/* The first of several writers. Other servers may be making the same tables. */
+static orm_status set_up_tables(ormd_database *database, orm_error *error)
+{
+	ormd_connection *connection = ormd_pool_take(database->writers, orm_deadline_in_ms(database->wait_ms), error);
+	orm_status status = connection ? make_system_tables(connection, error) : error->code;
+
+	for (int i = 1; connection && !connection->lost && status != ORM_OK && status != ORM_EPERM && i < SETUP_TRIES;
+	     i++)
+		status = make_system_tables(connection, error);
+	ormd_pool_give(connection);
+	return status;
+}
+
 static orm_status take_lock_file(ormd_database *database, int inherited_fd, orm_error *error)
 {
 	char path[ORM_DISCOVERY_PATH_SIZE];
@@ -126,8 +106,72 @@ static orm_status take_lock_file(ormd_database *database, int inherited_fd, orm_
 	status = orm_discovery_lock_path(database->url, path, error);
 	if (status != ORM_OK)
 		return status;
-	return inherited_fd > 0 ? orm_discovery_adopt(inherited_fd, path, error)
-				: orm_discovery_lock(path, &database->lock_fd, error);
+	if (inherited_fd > 0)
+		return orm_discovery_adopt(inherited_fd, path, error);
+	status = orm_discovery_lock(path, &database->lock_fd, error);
+	if (status == ORM_EEXIST && ormd_database_is_shared(database)) {
+		ormd_database_log(database, LOG_INFO,
+				  "%s; clients that look for a server here find that one, and this one by its address",
+				  error->message);
+		orm_error_clear(error);
+		return ORM_OK;
+	}
+	return status;
+}
+
+static ormd_pool *new_pool(const ormd_driver *driver, const char *url, uint32_t n, const ormd_open_options *open,
+			   const char *purpose)
+{
+	ormd_pool_options options = {.open = *open, .purpose = purpose, .max_connections = n};
+
+	options.open.url = url;
+	return ormd_pool_new(driver, &options);
+}
+
+static bool make_pools(ormd_database *database, const ormd_database_options *options)
+{
+	const ormd_driver *driver = database->driver;
+	const ormd_open_options reader = {.read_only = true, .busy_timeout_ms = READER_BUSY_MS};
+	const ormd_open_options replica = {.read_only = true, .busy_timeout_ms = READER_BUSY_MS, .replica = true};
+	const ormd_open_options writer = {.create = options->create, .busy_timeout_ms = ROW_LOCK_MS};
+	const uint32_t n_readers = options->n_readers ? options->n_readers : DEFAULT_READERS;
+
+	database->readers = new_pool(driver, options->url, n_readers, &reader, "reading");
+	database->replicas = calloc(options->n_replicas + 1, sizeof(ormd_pool *));
+	if (!database->readers || !database->replicas)
+		return false;
+	for (size_t i = 0; i < options->n_replicas; i++) {
+		database->replicas[i] =
+			new_pool(driver, options->replicas[i], n_readers, &replica, "reading from a replica");
+		if (!database->replicas[i])
+			return false;
+		database->n_replicas++;
+	}
+	if (driver->single_writer)
+		return true;
+	database->max_workers = options->n_writers ? options->n_writers : DEFAULT_WRITERS;
+	database->workers = calloc(database->max_workers, sizeof *database->workers);
+	/* One more than there are workers: for keys, which a unit needs before it is written. */
+	database->writers = new_pool(driver, options->url, (uint32_t)database->max_workers + 1, &writer, "writing");
+	return database->workers && database->writers;
+}
+
+static void free_memory(ormd_database *database)
+{
+	ormd_pool_free(database->readers);
+	for (size_t i = 0; i < database->n_replicas; i++)
+		ormd_pool_free(database->replicas[i]);
+	ormd_pool_free(database->writers);
+	while (database->lost) {
+		lost_backend *lost = database->lost;
+
+		database->lost = lost->next;
+		free(lost);
+	}
+	free(database->replicas);
+	free(database->workers);
+	free(database->url);
+	free(database);
 }
 
 /* Everything that needs no file: NULL when out of memory. */
@@ -146,16 +190,14 @@ static ormd_database *allocate(const ormd_driver *driver, const ormd_database_op
 	database->log = options->log;
 	database->log_context = options->log_context;
 	database->lock_fd = -1;
-	database->max_readers = options->n_readers ? options->n_readers : DEFAULT_READERS;
-	database->idle_readers = calloc(database->max_readers, sizeof(ormd_connection *));
 	orm_map_init(&database->keys);
-	if (!database->url || !database->idle_readers || pthread_mutex_init(&database->lock, NULL) != 0)
+	if (!database->url || !make_pools(database, options) || pthread_mutex_init(&database->lock, NULL) != 0)
 		goto failed;
-	if (!ormd_database_init_condition(&database->idle))
+	if (!ormd_condition_init(&database->idle))
 		goto failed_lock;
-	if (!ormd_database_init_condition(&database->thread_wakes))
+	if (!ormd_condition_init(&database->thread_wakes))
 		goto failed_idle;
-	if (!ormd_database_init_condition(&database->reader_came_back))
+	if (!ormd_condition_init(&database->work_came))
 		goto failed_thread;
 	return database;
 
@@ -166,29 +208,41 @@ failed_idle:
 failed_lock:
 	pthread_mutex_destroy(&database->lock);
 failed:
-	free(database->url);
-	free(database->idle_readers);
-	free(database);
+	free_memory(database);
 	return NULL;
 }
 
 ormd_database *ormd_database_open(const ormd_database_options *options, orm_error *error)
 {
 	orm_error ignored;
-	const ormd_driver *driver = ormd_driver_for_url(options->url, error = error ? error : &ignored);
-	ormd_database *database = driver ? allocate(driver, options) : NULL;
+	const ormd_driver *driver = options->driver;
+	ormd_database *database = NULL;
 
+	error = error ? error : &ignored;
+	if (!driver)
+		driver = ormd_driver_for_url(options->url, error);
+
+	for (size_t i = 0; driver && i < options->n_replicas; i++) {
+		const ormd_driver *copy = ormd_driver_for_url(options->replicas[i], error);
+
+		if (copy && (copy != driver || driver->single_writer))
+			orm_fail(error, ORM_EINVAL,
+				 "a replica must be of the database's own kind, %s, and that must be one with a server",
+				 driver->name);
+		if (!copy || copy != driver || driver->single_writer)
+			driver = NULL;
+	}
+	if (driver && !(database = allocate(driver, options)))
+		orm_fail(error, ORM_ENOMEM, "out of memory");
 	if (!database) {
-		if (driver)
-			orm_fail(error, ORM_ENOMEM, "out of memory");
 		if (options->lock_fd > 0)
 			orm_discovery_unlock(options->lock_fd);
 		return NULL;
 	}
-	assert(driver->single_writer); /* the queue below is for one writer */
 	database->is_private = driver->is_private && driver->is_private(options->url);
 	if (take_lock_file(database, options->lock_fd, error) != ORM_OK ||
-	    ormd_database_open_writer(database, error) != ORM_OK) {
+	    (driver->single_writer ? ormd_database_open_writer(database, error) : set_up_tables(database, error)) !=
+		    ORM_OK) {
 		ormd_database_close(database);
 		return NULL;
 	}
@@ -197,7 +251,7 @@ ormd_database *ormd_database_open(const ormd_database_options *options, orm_erro
 
 orm_status ormd_database_announce(ormd_database *database, const char *address, orm_error *error)
 {
-	return database->is_private ? ORM_OK : orm_discovery_announce(database->lock_fd, address, error);
+	return database->lock_fd < 0 ? ORM_OK : orm_discovery_announce(database->lock_fd, address, error);
 }
 
 void ormd_database_close(ormd_database *database)
@@ -205,28 +259,28 @@ void ormd_database_close(ormd_database *database)
 	if (!database)
 		return;
 	pthread_mutex_lock(&database->lock);
-	while (database->leading || database->queue.first || database->n_idle_readers < database->n_open_readers)
+	while (database->leading || database->queue.first || database->n_idle_workers < database->n_workers)
 		pthread_cond_wait(&database->idle, &database->lock);
 	database->closing = true;
 	pthread_cond_signal(&database->thread_wakes);
+	pthread_cond_broadcast(&database->work_came);
 	pthread_mutex_unlock(&database->lock);
 	if (database->thread_exists)
 		pthread_join(database->thread, NULL);
+	ormd_database_join_workers(database);
 
-	/* The writer last: closing the last connection moves the whole log into the database. */
-	for (size_t i = 0; i < database->n_idle_readers; i++)
-		database->driver->close(database->idle_readers[i]);
+	/* SQLite's writer last: closing the last connection moves the whole log into the database. */
+	ormd_pool_free(database->readers);
+	database->readers = NULL;
 	database->driver->close(database->writer);
 	orm_discovery_unlock(database->lock_fd);
 
 	ormd_database_free_keys(database);
-	pthread_cond_destroy(&database->reader_came_back);
+	pthread_cond_destroy(&database->work_came);
 	pthread_cond_destroy(&database->thread_wakes);
 	pthread_cond_destroy(&database->idle);
 	pthread_mutex_destroy(&database->lock);
-	free(database->idle_readers);
-	free(database->url);
-	free(database);
+	free_memory(database);
 }
 
 const ormd_dialect *ormd_database_dialect(const ormd_database *database)
@@ -239,81 +293,64 @@ const char *ormd_database_url(const ormd_database *database)
 	return database->url;
 }
 
-/* ---- readers ------------------------------------------------------------------------------------------------ */
-
-static ormd_connection *fail_no_reader(orm_error *error)
+bool ormd_database_is_shared(const ormd_database *database)
 {
-	orm_fail(error, ORM_ETIMEOUT, "no connection for reading came free in time; try again, or allow more readers");
-	return NULL;
+	return !database->driver->single_writer;
 }
 
-/* A place for one more reader has been counted: fill it. */
-static ormd_connection *open_reader(ormd_database *database, orm_error *error)
-{
-	const ormd_open_options options = {.url = database->url, .read_only = true, .busy_timeout_ms = READER_BUSY_MS};
-	ormd_connection *connection = database->driver->open(&options, error);
+/* ---- readers ------------------------------------------------------------------------------------------------ */
 
-	if (!connection) {
-		pthread_mutex_lock(&database->lock);
-		database->n_open_readers--;
-		pthread_cond_signal(&database->reader_came_back);
-		pthread_cond_broadcast(&database->idle);
-		pthread_mutex_unlock(&database->lock);
-	}
-	return connection;
+static ormd_connection *take_private(ormd_database *database, int64_t deadline_us, orm_error *error)
+{
+	pthread_mutex_lock(&database->lock);
+
+	const bool in_time = ormd_database_take_lead(database, deadline_us);
+
+	if (in_time) /* the lead is the reader's, whichever threads use that one after the other */
+		database->leader_known = false;
+	pthread_mutex_unlock(&database->lock);
+	if (in_time)
+		return database->writer;
+	orm_fail(error, ORM_ETIMEOUT, "no connection for reading came free in time; try again");
+	return NULL;
 }
 
 ormd_connection *ormd_database_take_reader(ormd_database *database, int64_t deadline_us, orm_error *error)
 {
 	const int64_t own_deadline_us = orm_deadline_in_ms(database->wait_ms);
-	ormd_connection *connection = NULL;
-	bool open_one = false;
-	bool in_time = true;
 
 	if (own_deadline_us < deadline_us)
 		deadline_us = own_deadline_us;
-	pthread_mutex_lock(&database->lock);
-	if (database->is_private) {
-		in_time = ormd_database_take_lead(database, deadline_us);
-		if (in_time) /* the lead is the reader's, whichever threads use that one after the other */
-			database->leader_known = false;
-		pthread_mutex_unlock(&database->lock);
-		return in_time ? database->writer : fail_no_reader(error);
+	return database->is_private ? take_private(database, deadline_us, error)
+				    : ormd_pool_take(database->readers, deadline_us, error);
+}
+
+ormd_connection *ormd_database_take_replica(ormd_database *database, int64_t deadline_us, orm_error *error)
+{
+	const size_t first = database->n_replicas ? atomic_fetch_add(&database->next_replica, 1) : 0;
+
+	for (size_t i = 0; i < database->n_replicas; i++) {
+		ormd_pool *pool = database->replicas[(first + i) % database->n_replicas];
+		const int64_t soon_us = orm_deadline_in_ms(REPLICA_MS);
+		ormd_connection *connection =
+			ormd_pool_take(pool, soon_us < deadline_us ? soon_us : deadline_us, error);
+
+		if (connection)
+			return connection;
 	}
-	while (in_time && database->n_idle_readers == 0 && database->n_open_readers == database->max_readers)
-		in_time = ormd_database_wait(database, &database->reader_came_back, deadline_us);
-	if (database->n_idle_readers > 0) {
-		connection = database->idle_readers[--database->n_idle_readers];
-	} else if (in_time) {
-		open_one = true;
-		database->n_open_readers++;
-	}
-	pthread_mutex_unlock(&database->lock);
-	if (open_one)
-		return open_reader(database, error);
-	return connection ? connection : fail_no_reader(error);
+	return ormd_database_take_reader(database, deadline_us, error);
 }
 
 void ormd_database_give_reader(ormd_database *database, ormd_connection *connection)
 {
 	if (!connection)
 		return;
-	database->driver->rollback(connection);
-
-	const bool keep = database->is_private || !database->driver->in_transaction(connection);
-
-	if (!keep)
-		database->driver->close(connection);
-	pthread_mutex_lock(&database->lock);
-	if (database->is_private) {
-		ormd_database_give_lead(database);
-	} else {
-		if (keep)
-			database->idle_readers[database->n_idle_readers++] = connection;
-		else
-			database->n_open_readers--;
-		pthread_cond_signal(&database->reader_came_back);
-		pthread_cond_broadcast(&database->idle);
+	if (!database->is_private) {
+		ormd_pool_give(connection);
+		return;
 	}
+	database->driver->rollback(connection);
+	pthread_mutex_lock(&database->lock);
+	ormd_database_give_lead(database);
 	pthread_mutex_unlock(&database->lock);
 }

@@ -92,7 +92,7 @@ static void lose(job_group *group)
 		run_again(group, job);
 }
 
-static void look_for_others(ormd_database *database)
+void ormd_database_look_for_others(ormd_database *database)
 {
 	if (database->is_private || !database->driver->changed_by_others ||
 	    !database->driver->changed_by_others(database->writer))
@@ -119,7 +119,7 @@ static orm_status open_transaction(job_group *group, ormd_job *job)
 	if (status != ORM_OK)
 		return status;
 	group->is_open = true;
-	look_for_others(database);
+	ormd_database_look_for_others(database);
 	return ORM_OK;
 }
 

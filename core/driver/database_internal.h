@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of the database share: database.c (opening, readers), database_queue.c (whose turn), database_group.c
- * (transactions), database_keys.c. */
+/* What the files of the database share: database.c (opening, readers), database_queue.c (jobs, and whose turn it is where one
+ * connection writes), database_group.c (its transactions), database_parallel.c (transactions side by side), database_pin.c,
+ * database_keys.c. */
 #ifndef ORMD_DRIVER_DATABASE_INTERNAL_H
 #define ORMD_DRIVER_DATABASE_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/map.h"
+#include "driver/condition.h"
 #include "driver/database.h"
+#include "driver/pool.h"
 
 /* A thread that waits for the lead: because its job is in the queue, or because it wants to read a private database. */
 typedef struct database_waiter {
@@ -22,6 +26,12 @@ typedef struct job_list {
 	ormd_job *first;
 	ormd_job *last;
 } job_list;
+
+/* A connection that was lost while it wrote: its transaction may still be under way in the engine. */
+typedef struct lost_backend {
+	struct lost_backend *next;
+	char backend[ORMD_BACKEND_SIZE];
+} lost_backend;
 
 struct ormd_database {
 	const ormd_driver *driver;
@@ -39,6 +49,12 @@ struct ormd_database {
 	ormd_connection *writer; /* NULL after a commit of unknown outcome, until it is opened again */
 	bool log_is_long;        /* has been reported */
 
+	ormd_pool *readers;
+	ormd_pool **replicas;
+	size_t n_replicas;
+	_Atomic(size_t) next_replica;
+	ormd_pool *writers;  /* NULL: one connection writes */
+
 	pthread_mutex_t lock; /* for all that follows */
 
 	job_list queue;
@@ -55,11 +71,11 @@ struct ormd_database {
 	bool closing;
 	pthread_cond_t thread_wakes;
 
-	ormd_connection **idle_readers;
-	size_t n_idle_readers;
-	size_t n_open_readers;
-	size_t max_readers;
-	pthread_cond_t reader_came_back;
+	/* Where units are written side by side. */
+	pthread_t *workers; /* each runs one job after the other */
+	size_t n_workers, n_idle_workers, max_workers;
+	pthread_cond_t work_came;
+	lost_backend *lost;
 
 	orm_map keys;             /* by table name */
 	uint64_t keys_generation; /* counts up when what we know of the tables may be outdated */
@@ -72,11 +88,8 @@ ormd_job *ormd_job_list_take(job_list *list); /* the first; NULL when empty */
 
 void ormd_database_log(const ormd_database *database, int level, const char *format, ...) ORM_PRINTF(3, 4);
 
-/* Take the lock's condition with CLOCK_MONOTONIC. */
-bool ormd_database_init_condition(pthread_cond_t *condition);
-
-/* Wait until signalled or the deadline (of orm_clock_us) has passed; false: passed. Locked. */
-bool ormd_database_wait(ormd_database *database, pthread_cond_t *condition, int64_t deadline_us);
+/* Run `function` on a thread that gets none of the process's signals; false: none can be made. */
+bool ormd_database_start_thread(pthread_t *thread, void *(*function)(void *), void *context);
 
 /* Open the writer's connection, and make our tables. For the leader. */
 orm_status ormd_database_open_writer(ormd_database *database, orm_error *error);
@@ -93,6 +106,18 @@ ormd_job *ormd_database_next_job(ormd_database *database, bool group_is_empty);
 
 /* One transaction with as many jobs as come; calls `done` of each. For the leader, not locked. */
 void ormd_database_run_group(ormd_database *database);
+
+/* Has another program written since the last look? Then what we know of the tables is outdated. For the leader, in a transaction. */
+void ormd_database_look_for_others(ormd_database *database);
+
+/* There is a job more: see that a worker comes to it. False: there is no worker, and none can be made. Locked. */
+bool ormd_database_call_worker(ormd_database *database);
+/* Wait for the workers' end; `closing` is set. Not locked. */
+void ormd_database_join_workers(ormd_database *database);
+
+/* A connection was lost while it wrote: have its backend ended before others write. Not locked. */
+void ormd_database_note_lost(ormd_database *database, const ormd_connection *connection);
+void ormd_database_end_lost(ormd_database *database, ormd_connection *connection);
 
 /* Forget the tables' largest keys: somebody else may have added rows. Locked. */
 void ormd_database_forget_keys(ormd_database *database);

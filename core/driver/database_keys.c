@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Generated keys, counted in memory. The next key of a table only ever rises while the server lives and the table exists: what is
- * reserved is never handed out again, even if the unit that reserved it never commits.
+ * Generated keys, counted in memory. What is reserved is never handed out again, even if the unit that reserved it
+ * never commits.
+ *
+ * Where this server is the only one to add rows, the next key of a table only ever rises while the server lives and the
+ * table exists. Where there may be others, the engine gives out keys in blocks; the more a table takes, the larger the
+ * blocks, so that one key costs no round trip.
  */
 #include "driver/database_internal.h"
 
@@ -13,9 +17,15 @@
 #include "model/fail.h"
 #include "sql/compile.h"
 
+#define LARGEST_BLOCK 256
+
 typedef struct key_counter {
 	int64_t next; /* no key from here on was reserved or noted; 0: all keys up to the largest number are used */
 	uint64_t generation; /* of the database's keys_generation when the table was asked; 0: never */
+	/* Where the engine gives out keys: */
+	int64_t end;    /* of our block: the first key that is not ours */
+	int64_t noted;  /* the largest explicit key that we know of */
+	uint32_t block; /* how many to ask for next time */
 	char table[];
 } key_counter;
 
@@ -39,6 +49,7 @@ static key_counter *find_counter(ormd_database *database, const char *table)
 	if (!counter)
 		return NULL;
 	counter->next = 1;
+	counter->block = 1;
 	memcpy(counter->table, table, size);
 	if (orm_map_put(&database->keys, hash, counter))
 		return counter;
@@ -114,14 +125,23 @@ static orm_status ask_database(ormd_database *database, const orm_mapper *mapper
 	return status;
 }
 
-orm_status ormd_database_reserve_keys(ormd_database *database, const orm_mapper *mapper, uint32_t count, int64_t *first,
-				      orm_error *error)
+static orm_status fail_no_keys(const orm_mapper *mapper, uint32_t count, orm_error *error)
+{
+	const bool is_64 = largest_key(mapper) == INT64_MAX;
+
+	return orm_fail_at(error, ORM_ELIMIT, mapper->name, mapper->columns[mapper->key[0]].name,
+			   "the largest key leaves no room for %u more in %s: %srenumber that row", count,
+			   is_64 ? "int64" : "int32", is_64 ? "" : "make it int64, or ");
+}
+
+/* ---- counted here ------------------------------------------------------------------------------------------- */
+
+static orm_status count_keys(ormd_database *database, const orm_mapper *mapper, uint32_t count, int64_t *first,
+			     orm_error *error)
 {
 	const int64_t limit = largest_key(mapper);
-	orm_error ignored;
 	orm_status status = ORM_OK;
 
-	error = error ? error : &ignored;
 	pthread_mutex_lock(&database->lock);
 
 	key_counter *counter = find_counter(database, mapper->table);
@@ -142,10 +162,7 @@ orm_status ormd_database_reserve_keys(ormd_database *database, const orm_mapper 
 	if (!counter)
 		status = orm_fail(error, ORM_ENOMEM, "out of memory");
 	else if (status == ORM_OK && count > 0 && (counter->next == 0 || counter->next - 1 > limit - (int64_t)count))
-		status = orm_fail_at(error, ORM_ELIMIT, mapper->name, mapper->columns[mapper->key[0]].name,
-				     "the largest key leaves no room for %u more in %s: %srenumber that row", count,
-				     limit == INT64_MAX ? "int64" : "int32",
-				     limit == INT64_MAX ? "" : "make it int64, or ");
+		status = fail_no_keys(mapper, count, error);
 	if (status == ORM_OK) {
 		*first = counter->next;
 		if (count > 0)
@@ -155,13 +172,120 @@ orm_status ormd_database_reserve_keys(ormd_database *database, const orm_mapper 
 	return status;
 }
 
-bool ormd_database_has_keys(ormd_database *database, const orm_mapper *mapper)
+/* ---- given out by the engine -------------------------------------------------------------------------------- */
+
+/* The keys from `first` to before `end` that no explicit key is known to reach. Locked. */
+static int64_t pass_over_noted(const key_counter *counter, int64_t first, int64_t end)
+{
+	if (counter->noted < first)
+		return first;
+	return counter->noted < end ? counter->noted + 1 : end;
+}
+
+/* Take from our block; 0: it is empty. Locked. */
+static uint32_t take_from_block(key_counter *counter, uint32_t count, int64_t *first)
+{
+	counter->next = pass_over_noted(counter, counter->next, counter->end);
+
+	const int64_t left = counter->end - counter->next;
+	const uint32_t n = left < (int64_t)count ? (uint32_t)(left > 0 ? left : 0) : count;
+
+	if (n > 0)
+		*first = counter->next;
+	counter->next += n;
+	return n;
+}
+
+static orm_status ask_engine(ormd_database *database, const orm_mapper *mapper, uint32_t count, int64_t *first,
+			     uint32_t *n, orm_error *error)
+{
+	ormd_connection *connection = ormd_pool_take(database->writers, orm_deadline_in_ms(database->wait_ms), error);
+
+	if (!connection)
+		return error->code;
+	connection->deadline_us = orm_deadline_in_ms(database->wait_ms);
+
+	const orm_status status = database->driver->reserve_keys(connection, mapper, count, first, n, error);
+
+	ormd_pool_give(connection);
+	return status;
+}
+
+static orm_status get_keys(ormd_database *database, const orm_mapper *mapper, uint32_t count, int64_t *first,
+			   uint32_t *n_reserved, orm_error *error)
+{
+	orm_status status = ORM_OK;
+	int64_t key = 0;
+	uint32_t n = 0;
+
+	pthread_mutex_lock(&database->lock);
+
+	key_counter *counter = find_counter(database, mapper->table);
+
+	if (!counter)
+		status = orm_fail(error, ORM_ENOMEM, "out of memory");
+	else
+		n = take_from_block(counter, count, &key);
+	while (status == ORM_OK && n == 0) {
+		const uint32_t wanted = counter->block > count ? counter->block : count;
+		key_counter block = *counter;
+		uint32_t n_got = 0;
+
+		if (counter->block < LARGEST_BLOCK)
+			counter->block *= 2;
+		pthread_mutex_unlock(&database->lock);
+		status = ask_engine(database, mapper, wanted, &block.next, &n_got, error);
+		pthread_mutex_lock(&database->lock);
+		if (status != ORM_OK)
+			break;
+		/* Somebody else may have got a block meanwhile: the larger rest is kept. */
+		block.end = block.next + n_got;
+		block.noted = counter->noted;
+		n = take_from_block(&block, count, &key);
+		if (block.end - block.next > counter->end - counter->next) {
+			counter->next = block.next;
+			counter->end = block.end;
+		}
+	}
+	pthread_mutex_unlock(&database->lock);
+	if (status == ORM_OK && key > largest_key(mapper) - ((int64_t)n - 1))
+		status = fail_no_keys(mapper, n, error);
+	if (status == ORM_OK) {
+		*first = key;
+		*n_reserved = n;
+	}
+	return status;
+}
+
+/* ---- both --------------------------------------------------------------------------------------------------- */
+
+orm_status ormd_database_reserve_keys(ormd_database *database, const orm_mapper *mapper, uint32_t count, int64_t *first,
+				      uint32_t *n_reserved, orm_error *error)
+{
+	orm_error ignored;
+
+	error = error ? error : &ignored;
+	if (database->driver->reserve_keys && count > 0)
+		return get_keys(database, mapper, count, first, n_reserved, error);
+
+	const orm_status status = count_keys(database, mapper, count, first, error);
+
+	if (status == ORM_OK)
+		*n_reserved = count;
+	return status;
+}
+
+bool ormd_database_has_keys(ormd_database *database, const orm_mapper *mapper, uint32_t count)
 {
 	pthread_mutex_lock(&database->lock);
 
 	const key_counter *counter = find_counter(database, mapper->table);
-	const bool has = counter && counter->generation == database->keys_generation + 1;
+	bool has = counter != NULL;
 
+	if (has && database->driver->reserve_keys)
+		has = counter->end - pass_over_noted(counter, counter->next, counter->end) >= (int64_t)count;
+	else if (has)
+		has = counter->generation == database->keys_generation + 1;
 	pthread_mutex_unlock(&database->lock);
 	return has;
 }
@@ -173,8 +297,10 @@ void ormd_database_note_key(ormd_database *database, const orm_mapper *mapper, i
 	key_counter *counter = find_counter(database, mapper->table);
 
 	/* Without memory for it nothing is lost: the next reservation makes the counter, and asks the table. */
-	if (counter)
+	if (counter && !database->driver->reserve_keys)
 		raise_counter(counter, key);
+	else if (counter && key > counter->noted && key < INT64_MAX)
+		counter->noted = key;
 	pthread_mutex_unlock(&database->lock);
 }
 
@@ -186,6 +312,7 @@ void ormd_database_restart_keys(ormd_database *database, const orm_mapper *mappe
 
 	if (counter) {
 		counter->next = 1;
+		counter->end = counter->noted = 0;
 		counter->generation = 0; /* by now it may have been made anew and filled */
 	}
 	pthread_mutex_unlock(&database->lock);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whose turn it is to write. The lead is a token: `leading` says that somebody has it, and only who has it touches the
- * writer's connection. It is never dropped while jobs are queued, but passed: to the thread that has waited longest,
- * else to the database's own thread. So every job in the queue has a leader that will come to it.
+ * Jobs, and whose turn it is to write.
+ *
+ * Where units are written side by side (database_parallel.c), workers take the jobs from the queue. Where one
+ * connection writes, the lead is a token: `leading` says that somebody has it, and only who has it touches the writer's
+ * connection. It is never dropped while jobs are queued, but passed: to the thread that has waited longest, else to the
+ * database's own thread. So every job in the queue has a leader that will come to it.
  */
 #include "driver/database_internal.h"
 
@@ -108,19 +111,26 @@ bool ormd_database_is_leader(ormd_database *database)
 
 static void *thread_main(void *context);
 
+bool ormd_database_start_thread(pthread_t *thread, void *(*function)(void *), void *context)
+{
+	sigset_t all;
+	sigset_t before;
+
+	/* The process's signals are not for this thread to handle. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+
+	const bool started = pthread_create(thread, NULL, function, context) == 0;
+
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return started;
+}
+
 /* Locked. False: there is no thread, and none can be made. */
 static bool wake_thread(ormd_database *database)
 {
-	if (!database->thread_exists) {
-		sigset_t all;
-		sigset_t before;
-
-		/* The process's signals are not for this thread to handle. */
-		sigfillset(&all);
-		pthread_sigmask(SIG_SETMASK, &all, &before);
-		database->thread_exists = pthread_create(&database->thread, NULL, thread_main, database) == 0;
-		pthread_sigmask(SIG_SETMASK, &before, NULL);
-	}
+	if (!database->thread_exists)
+		database->thread_exists = ormd_database_start_thread(&database->thread, thread_main, database);
 	if (!database->thread_exists)
 		return false;
 	database->thread_leads = true;
@@ -183,10 +193,10 @@ bool ormd_database_take_lead(ormd_database *database, int64_t deadline_us)
 	database_waiter waiter = {.reads = true};
 
 	if (database->leading) {
-		if (!ormd_database_init_condition(&waiter.woken))
+		if (!ormd_condition_init(&waiter.woken))
 			return false;
 		add_waiter(database, &waiter);
-		while (!waiter.leads && ormd_database_wait(database, &waiter.woken, deadline_us))
+		while (!waiter.leads && ormd_condition_wait(&waiter.woken, &database->lock, deadline_us))
 			continue;
 		remove_waiter(database, &waiter);
 		pthread_cond_destroy(&waiter.woken);
@@ -217,16 +227,32 @@ static void enqueue(ormd_database *database, ormd_job *job)
 	database->stats.waiting++;
 }
 
+/* Nobody can run it. Locked. */
+static orm_status refuse(ormd_database *database, ormd_job *job, orm_error *error)
+{
+	if (remove_job(&database->queue, job))
+		database->stats.waiting--;
+	database->stats.failed++;
+	return orm_fail(error, ORM_ENOMEM, "no thread can be made to write the unit; nothing was done");
+}
+
 void ormd_database_submit(ormd_database *database, ormd_job *job)
 {
+	orm_status status = ORM_OK;
+
 	pthread_mutex_lock(&database->lock);
 	enqueue(database, job);
-	if (!database->leading) {
+	if (database->writers) {
+		if (!ormd_database_call_worker(database))
+			status = refuse(database, job, &job->error);
+	} else if (!database->leading) {
 		database->leading = true;
 		if (!database->own_thread || !wake_thread(database))
 			lead(database);
 	}
 	pthread_mutex_unlock(&database->lock);
+	if (status != ORM_OK)
+		job->done(job->status = status, &job->error, job->context);
 }
 
 /* A job whose caller waits: stands in the queue for the caller's own. */
@@ -271,7 +297,7 @@ static void wait_for_job(ormd_database *database, waiting_job *waiting)
 			lead(database);
 		} else if (waiter->done) {
 			return;
-		} else if (!ormd_database_wait(database, &waiter->woken, deadline_us)) {
+		} else if (!ormd_condition_wait(&waiter->woken, &database->lock, deadline_us)) {
 			/* Once it runs it cannot be called off: then wait for its end, however long. */
 			deadline_us = ORM_NO_DEADLINE;
 			if (remove_job(&database->queue, &waiting->job)) {
@@ -295,23 +321,28 @@ orm_status ormd_database_run(ormd_database *database, ormd_job *job, orm_error *
 			.context = &waiting,
 			.end = job->end,
 			.deadline_us = job->deadline_us,
+			.isolation = job->isolation,
 			.alone = job->alone},
 		.original = job,
 		.database = database,
 	};
 
 	assert(!ormd_database_is_leader(database)); /* it would wait for itself */
-	if (!ormd_database_init_condition(&waiting.waiter.woken)) {
+	if (!ormd_condition_init(&waiting.waiter.woken)) {
 		orm_fail(&waiting.error, waiting.status = ORM_ENOMEM, "out of memory");
 	} else {
 		pthread_mutex_lock(&database->lock);
 		enqueue(database, &waiting.job);
-		if (!database->leading) {
+		if (!database->writers && !database->leading) {
 			database->leading = true;
 			waiting.waiter.leads = true;
 		}
-		add_waiter(database, &waiting.waiter);
-		wait_for_job(database, &waiting);
+		if (database->writers && !ormd_database_call_worker(database)) {
+			waiting.status = refuse(database, &waiting.job, &waiting.error);
+		} else {
+			add_waiter(database, &waiting.waiter);
+			wait_for_job(database, &waiting);
+		}
 		pthread_mutex_unlock(&database->lock);
 		pthread_cond_destroy(&waiting.waiter.woken);
 	}

@@ -13,6 +13,7 @@
 typedef struct ormd_connection ormd_connection; /* the driver's own struct starts with { const ormd_driver *driver; } */
 typedef struct ormd_cursor     ormd_cursor;
 typedef struct ormd_driver     ormd_driver;
+struct ormd_pool;
 
 #define ORMD_BACKEND_SIZE 128
 
@@ -135,6 +136,7 @@ struct ormd_connection {
 	const ormd_driver *driver;
 	int64_t deadline_us; /* of base/clock.h; 0: none. Past it, what runs stops soon with ORM_ETIMEOUT. Its user's to set, and to reset */
 	bool    lost;        /* the engine is gone, or no longer to be trusted: only close is of use. The driver sets it */
+	struct ormd_pool *pool; /* that lends it (pool.h); not the driver's */
 	char    backend[ORMD_BACKEND_SIZE]; /* which server and which of its sessions this is, for `end_backend`; "" where that is no question */
 };
 

@@ -37,26 +37,36 @@ static size_t count_generated(const ormd_adds *adds)
 	return n;
 }
 
-static orm_status reserve_keys(ormd_session *session, const orm_mapper *mapper, size_t count, int64_t *first,
-			       orm_error *error)
+/* Keys that no other row gets: those from `next` on, `left` of them; none are left at first. */
+typedef struct key_supply {
+	size_t wanted; /* further ones, for the rows to come */
+	size_t left;
+	int64_t next;
+} key_supply;
+
+static orm_status refill(ormd_session *session, const orm_mapper *mapper, key_supply *keys, orm_error *error)
 {
 	ormd_mapper_unit *unit = &session->mappers[mapper->number];
 	const int64_t limit = mapper->columns[mapper->key[0]].type == ORM_INT32 ? INT32_MAX : INT64_MAX;
+	uint32_t n = 0;
 
-	if (count > UINT32_MAX)
+	if (keys->wanted > UINT32_MAX)
 		return orm_fail_at(error, ORM_ELIMIT, mapper->name, NULL,
 				   "too many rows to add in one draft: publish in between");
 	if (session->database) {
-		const orm_status status =
-			ormd_database_reserve_keys(session->database, mapper, (uint32_t)count, first, error);
+		const orm_status status = ormd_database_reserve_keys(session->database, mapper, (uint32_t)keys->wanted,
+								     &keys->next, &n, error);
 
 		if (status != ORM_OK)
 			return status;
 	} else {
-		*first = unit->next_key;
-		unit->next_key += (int64_t)count;
+		n = (uint32_t)keys->wanted;
+		keys->next = unit->next_key;
+		unit->next_key += n;
 	}
-	if (*first > limit - (int64_t)(count - 1))
+	keys->left = n;
+	keys->wanted -= n;
+	if (keys->next > limit - ((int64_t)n - 1))
 		return orm_fail_at(error, ORM_ELIMIT, mapper->name, mapper->columns[mapper->key[0]].name,
 				   "no generated keys are left in this column: make it an int64_t");
 	return ORM_OK;
@@ -168,16 +178,16 @@ orm_status ormd_publish_adds(ormd_publish *publish, const ormd_adds *adds)
 	ormd_session *session = publish->session;
 	const orm_mapper *mapper = adds->values.mapper;
 	ormd_mapper_unit *unit = &session->mappers[mapper->number];
-	const size_t n_generated = count_generated(adds);
 	const orm_vector *keys = key_vector(adds);
+	key_supply supply = {.wanted = count_generated(adds)};
 	ormd_record_reader reader;
-	int64_t next_key = 0, highest = 0;
+	int64_t highest = 0;
 	orm_status status = check_required(publish, adds);
 
 	if (status != ORM_OK)
 		return status;
-	if (n_generated > 0)
-		status = reserve_keys(session, mapper, n_generated, &next_key, publish->error);
+	if (supply.wanted > 0)
+		status = refill(session, mapper, &supply, publish->error);
 	if (status != ORM_OK)
 		return status;
 	if (!ormd_record_reader_init(&reader, &unit->layout, &adds->values, &publish->scratch))
@@ -204,8 +214,11 @@ orm_status ormd_publish_adds(ormd_publish *publish, const ormd_adds *adds)
 			highest = key;
 		if (key != 0)
 			continue;
-		ormd_record_set_integer(&unit->layout, object->record, mapper->key[0], next_key);
-		if (!put_key(publish, handle, next_key++))
+		if (supply.left == 0 && (status = refill(session, mapper, &supply, publish->error)) != ORM_OK)
+			return status;
+		supply.left--;
+		ormd_record_set_integer(&unit->layout, object->record, mapper->key[0], supply.next);
+		if (!put_key(publish, handle, supply.next++))
 			return ormd_publish_no_memory(publish);
 	}
 	if (highest > 0)

@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -15,10 +17,14 @@
 
 #include "support/eventually.h"
 
+/* How long a program may take to heed its end_signal. */
+#define END_MS 10000
+
 /* Apart from support_process, whose storage is gone when a failed assertion has left the test's function. */
 typedef struct child {
 	struct child *next;
 	pid_t pid;
+	int end_signal;
 } child;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -26,7 +32,7 @@ static child *children;
 static pid_t owner; /* who started them: a forked child of the test must not kill its parent's */
 static bool cleanup_registered;
 
-static void remember(pid_t pid)
+static void remember(pid_t pid, int end_signal)
 {
 	child *entry = malloc(sizeof *entry);
 
@@ -40,7 +46,7 @@ static void remember(pid_t pid)
 		atexit(support_kill_all);
 		cleanup_registered = true;
 	}
-	*entry = (child){.next = children, .pid = pid};
+	*entry = (child){.next = children, .pid = pid, .end_signal = end_signal};
 	children = entry;
 	pthread_mutex_unlock(&lock);
 }
@@ -103,6 +109,24 @@ static const char **make_environment(const char *const *additions)
 	return all;
 }
 
+static int end_signal_of(const support_command *command)
+{
+	return command->end_signal ? command->end_signal : SIGKILL;
+}
+
+/* Whom an `unprivileged` command runs as; NULL: as ourselves. Borrowed, until the next call. */
+static const struct passwd *unprivileged_user(void)
+{
+	if (geteuid() != 0)
+		return NULL;
+
+	const struct passwd *nobody = getpwnam("nobody");
+
+	if (!nobody)
+		support_die("there is no user 'nobody' to run servers as");
+	return nobody;
+}
+
 /* In the child, after dup2 to a standard descriptor; false with errno. */
 static bool use_file(const char *path, int flags, int target)
 {
@@ -112,15 +136,18 @@ static bool use_file(const char *path, int flags, int target)
 }
 
 /* The child between fork and exec; only what is safe there, for the test may have threads. */
-static void become(const support_command *command, const char *const *environment, pid_t parent, const int in[2],
-		   const int out[2], int report_fd)
+static void become(const support_command *command, const char *const *environment, const struct passwd *as,
+		   pid_t parent, const int in[2], const int out[2], int report_fd)
 {
 	sigset_t none;
 	char *const *argv = (char *const *)(uintptr_t)command->argv; /* execvpe changes nothing in them */
 	char *const *envp = (char *const *)(uintptr_t)environment;
 	int error;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* Before PR_SET_PDEATHSIG, which a change of user undoes. */
+	if (as && (setgroups(0, NULL) != 0 || setgid(as->pw_gid) != 0 || setuid(as->pw_uid) != 0))
+		goto failed;
+	prctl(PR_SET_PDEATHSIG, end_signal_of(command));
 	if (getppid() != parent)
 		_exit(127);
 	sigemptyset(&none);
@@ -180,6 +207,7 @@ bool support_process_start(support_process *process, const support_command *comm
 	int out[2] = {-1, -1};
 	int report[2] = {-1, -1}; /* closes by itself when exec succeeds, else brings errno */
 	const char **environment = make_environment(command->environment);
+	const struct passwd *as = command->unprivileged ? unprivileged_user() : NULL;
 	const pid_t parent = getpid();
 	pid_t pid = -1;
 	int error = 0;
@@ -190,7 +218,7 @@ bool support_process_start(support_process *process, const support_command *comm
 	    (pid = fork()) < 0) {
 		error = errno;
 	} else if (pid == 0) {
-		become(command, environment, parent, in, out, report[1]);
+		become(command, environment, as, parent, in, out, report[1]);
 	} else {
 		close_fd(&report[1]);
 
@@ -216,7 +244,7 @@ bool support_process_start(support_process *process, const support_command *comm
 	process->pid = pid;
 	process->stdin_fd = in[1];
 	process->stdout_fd = out[0];
-	remember(pid);
+	remember(pid, end_signal_of(command));
 	return true;
 }
 
@@ -253,6 +281,14 @@ void support_process_fini(support_process *process)
 	*process = (support_process){.stdin_fd = -1, .stdout_fd = -1};
 }
 
+void support_give_to_unprivileged(const char *path)
+{
+	const struct passwd *user = unprivileged_user();
+
+	if (user && chown(path, user->pw_uid, user->pw_gid) != 0)
+		support_die("cannot give %s to %s: %s", path, user->pw_name, strerror(errno));
+}
+
 int support_run(const support_command *command, int timeout_ms)
 {
 	support_process process;
@@ -266,17 +302,27 @@ int support_run(const support_command *command, int timeout_ms)
 	return status;
 }
 
+static bool ends_by(pid_t pid, int signal_number)
+{
+	end_of_process end = {.pid = pid};
+
+	kill(pid, signal_number);
+	return support_eventually(has_ended, &end, END_MS);
+}
+
 void support_kill_all(void)
 {
 	if (owner != getpid())
 		return;
 	while (children) {
-		child *entry = children;
+		const child *entry = children;
+		const pid_t pid = entry->pid;
 
-		children = entry->next;
-		kill(entry->pid, SIGKILL);
-		waitpid(entry->pid, NULL, 0);
-		free(entry);
+		if (entry->end_signal == SIGKILL || !ends_by(pid, entry->end_signal)) {
+			kill(pid, SIGKILL);
+			waitpid(pid, NULL, 0);
+			forget(pid);
+		}
 	}
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Programs started by a test. Whatever still runs when the test program ends is killed, also when it ends by a signal
+ * Programs started by a test. Whatever still runs when the test program ends is ended, also when it ends by a signal
  * (PR_SET_PDEATHSIG). The kernel ties that to the thread that started the program: start programs from a thread that
  * lives as long as they do.
  *
@@ -23,7 +23,10 @@ typedef struct support_command {
 	const char *stderr_path;
 	bool pipe_stdin; /* else it is /dev/null */
 	bool pipe_stdout;
-	int keep_fd; /* a descriptor of ours that it gets under the same number; 0: none */
+	int keep_fd;       /* a descriptor of ours that it gets under the same number; 0: none */
+	bool unprivileged; /* if we are root, run as "nobody": some servers refuse to be root */
+	int end_signal; /* how it is ended when we end: it gets this first, and SIGKILL if it does not heed; 0: SIGKILL
+			 */
 } support_command;
 
 typedef struct support_process {
@@ -46,10 +49,13 @@ bool support_process_wait(support_process *process, int timeout_ms, int *status)
 /* Kill it if it runs, wait, close the pipes. Zeroed storage is allowed, NULL too. */
 void support_process_fini(support_process *process);
 
+/* Make `path` belong to the user that an `unprivileged` command runs as. Nothing to do unless we are root. */
+void support_give_to_unprivileged(const char *path);
+
 /* Start, wait, clean up. What waitpid gives; -1 when it could not be started, or was killed for the time. */
 int support_run(const support_command *command, int timeout_ms);
 
-/* Kill everything that runs, as at exit. */
+/* End everything that runs, as at exit. */
 void support_kill_all(void);
 
 /* One line from a descriptor, without its newline. False at the end of the data or of the time; a longer line is cut.

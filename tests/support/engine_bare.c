@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+#include "support/engine_bare.h"
+
+#include <libpq-fe.h>
+#include <mysql.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "support/eventually.h"
+#include "support/tempdir.h"
+
+#define BOOL_OID 16 /* PostgreSQL's pg_type.h */
+
+static void put_message(orm_buffer *answer, const char *message)
+{
+	orm_buffer_reset(answer);
+	orm_buffer_puts(answer, message);
+}
+
+/* ---- SQLite -------------------------------------------------------------------------------------------------- */
+
+static int append_row(void *context, int n, char **cells, char **names)
+{
+	orm_buffer *answer = context;
+
+	(void)names;
+	if (answer->size)
+		orm_buffer_putc(answer, ';');
+	for (int i = 0; i < n; i++)
+		orm_buffer_printf(answer, "%s%s", i > 0 ? "|" : "", cells[i] ? cells[i] : "NULL");
+	return 0;
+}
+
+bool engine_bare_sqlite(const char *url, const char *sql, orm_buffer *answer)
+{
+	sqlite3 *handle = NULL;
+	bool ok = sqlite3_open(url + strlen("sqlite:///"), &handle) == SQLITE_OK;
+
+	if (ok) {
+		sqlite3_busy_timeout(handle, SUPPORT_PATIENCE_MS);
+		ok = sqlite3_exec(handle, sql, append_row, answer, NULL) == SQLITE_OK;
+	}
+	if (!ok)
+		put_message(answer, sqlite3_errmsg(handle));
+	sqlite3_close(handle);
+	return ok;
+}
+
+/* ---- PostgreSQL ---------------------------------------------------------------------------------------------- */
+
+static void append_result(const PGresult *result, orm_buffer *answer)
+{
+	orm_buffer_reset(answer);
+	for (int row = 0; row < PQntuples(result); row++) {
+		for (int i = 0; i < PQnfields(result); i++) {
+			const char *text = PQgetvalue(result, row, i);
+
+			if (PQgetisnull(result, row, i))
+				text = "NULL";
+			else if (PQftype(result, i) == BOOL_OID)
+				text = text[0] == 't' ? "1" : "0";
+			orm_buffer_printf(answer, "%s%s", i > 0 ? "|" : row > 0 ? ";" : "", text);
+		}
+	}
+}
+
+bool engine_bare_postgresql(const char *url, const char *sql, orm_buffer *answer)
+{
+	PGconn *connection = PQconnectdb(url);
+	bool ok = PQstatus(connection) == CONNECTION_OK && PQsendQuery(connection, sql);
+
+	for (PGresult *result; ok && (result = PQgetResult(connection));) {
+		const ExecStatusType status = PQresultStatus(result);
+
+		if (status == PGRES_TUPLES_OK)
+			append_result(result, answer);
+		ok = status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
+		PQclear(result);
+	}
+	if (!ok)
+		put_message(answer, PQerrorMessage(connection));
+	PQfinish(connection);
+	return ok;
+}
+
+/* ---- MariaDB ------------------------------------------------------------------------------------------------- */
+
+static MYSQL *connect_mariadb(const char *url)
+{
+	char user[32];
+	char database[64] = "";
+	char socket[SUPPORT_PATH_SIZE];
+	MYSQL *connection = mysql_init(NULL);
+
+	if (!connection)
+		support_die("out of memory");
+	if (sscanf(url, "mariadb://%31[^@]@localhost/%63[^?]?socket=%255s", user, database, socket) != 3 &&
+	    sscanf(url, "mariadb://%31[^@]@localhost/?socket=%255s", user, socket) != 2)
+		support_die("'%s' is no URL of support/mariadb.h", url);
+	mysql_options(connection, MYSQL_SET_CHARSET_NAME, "utf8mb4");
+	mysql_options(connection, MYSQL_INIT_COMMAND,
+		      "SET sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES,PIPES_AS_CONCAT'), max_recursive_iterations = "
+		      "1000000");
+	mysql_real_connect(connection, NULL, user, "", database, 0, socket, CLIENT_MULTI_STATEMENTS);
+	return connection;
+}
+
+static void append_rows(MYSQL_RES *result, orm_buffer *answer)
+{
+	bool first = true;
+
+	orm_buffer_reset(answer);
+	for (MYSQL_ROW row; (row = mysql_fetch_row(result)); first = false)
+		for (unsigned i = 0; i < mysql_num_fields(result); i++)
+			orm_buffer_printf(answer, "%s%s", i > 0 ? "|" : first ? "" : ";", row[i] ? row[i] : "NULL");
+}
+
+bool engine_bare_mariadb(const char *url, const char *sql, orm_buffer *answer)
+{
+	MYSQL *connection = connect_mariadb(url);
+	int more = mysql_errno(connection) != 0 || mysql_real_query(connection, sql, strlen(sql)) != 0 ? 1 : 0;
+
+	while (more == 0) {
+		MYSQL_RES *result = mysql_store_result(connection);
+
+		if (result)
+			append_rows(result, answer);
+		mysql_free_result(result);
+		more = mysql_errno(connection) != 0 ? 1 : mysql_next_result(connection);
+	}
+
+	const bool ok = more < 0; /* -1: there is no other */
+
+	if (!ok)
+		put_message(answer, mysql_error(connection));
+	mysql_close(connection);
+	return ok;
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+#include "support/postgresql.h"
+
+#include <errno.h>
+#include <libpq-fe.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/eventually.h"
+#include "support/template.h"
+
+#define BIN(program) SUPPORT_POSTGRESQL_BIN "/" program
+
+/* ---- starting ------------------------------------------------------------------------------------------------ */
+
+static _Noreturn void die_with_log(const support_postgresql *server, const char *what)
+{
+	char path[SUPPORT_PATH_SIZE];
+	char *log = support_read_file(support_join(path, server->directory, "log"), NULL);
+
+	fprintf(stderr, "--- log of PostgreSQL\n%s---\n", log ? log : "");
+	free(log);
+	support_die("PostgreSQL %s", what);
+}
+
+/* Run one of PostgreSQL's programs to its end; its output goes to the log. */
+static void run_program(const support_postgresql *server, const char *const *argv)
+{
+	char log[SUPPORT_PATH_SIZE];
+
+	support_join(log, server->directory, "log");
+
+	const support_command command = {.argv = argv,
+					 .directory = server->directory,
+					 .stdout_path = log,
+					 .stderr_path = log,
+					 .unprivileged = true};
+
+	if (support_run(&command, SUPPORT_PATIENCE_MS) != 0)
+		die_with_log(server, argv[0]);
+}
+
+/* `path` is DIRECTORY/data. */
+static void make_data(const char *path)
+{
+	char directory[SUPPORT_PATH_SIZE];
+	const char *const argv[] = {
+		BIN("initdb"),      "-D", path, "-U", "ormd", "-A", "trust", "--no-sync", "-E", "UTF8",
+		"--locale=C.UTF-8", NULL};
+
+	snprintf(directory, sizeof directory, "%.*s", (int)(strrchr(path, '/') - path), path);
+	run_program(&(support_postgresql){.directory = directory}, argv);
+}
+
+static void make_directory(support_postgresql *server)
+{
+	*server = (support_postgresql){.directory = support_tempdir()};
+	support_give_to_unprivileged(server->directory);
+}
+
+static bool answers(void *context)
+{
+	const support_postgresql *server = context;
+	char url[SUPPORT_PATH_SIZE];
+
+	support_postgresql_url(server, "postgres", url);
+	return PQping(url) == PQPING_OK;
+}
+
+static void start_program(support_postgresql *server)
+{
+	char data[SUPPORT_PATH_SIZE];
+	char log[SUPPORT_PATH_SIZE];
+	const char *const argv[] = {BIN("postgres"),
+				    "-D",
+				    support_join(data, server->directory, "data"),
+				    "-k",
+				    server->directory,
+				    "-clisten_addresses=",
+				    "-cmax_connections=200",
+				    "-cshared_buffers=32MB",
+				    "-cdynamic_shared_memory_type=mmap", /* nothing is left in /dev/shm by kill -9 */
+				    "-cfsync=off",
+				    "-cfull_page_writes=off",
+				    "-cmax_wal_size=256MB",
+				    "-cwal_keep_size=64MB",
+				    "-cautovacuum=off",
+				    NULL};
+	/* Upon SIGQUIT it ends at once, and takes its shared memory with it. */
+	const support_command command = {.argv = argv,
+					 .directory = server->directory,
+					 .stdout_path = support_join(log, server->directory, "log"),
+					 .stderr_path = log,
+					 .unprivileged = true,
+					 .end_signal = SIGQUIT};
+
+	if (!support_process_start(&server->process, &command))
+		support_die("cannot start %s: %s", argv[0], strerror(errno));
+	if (!support_eventually(answers, server, SUPPORT_PATIENCE_MS))
+		die_with_log(server, "does not answer");
+}
+
+void support_postgresql_start(support_postgresql *server)
+{
+	char data[SUPPORT_PATH_SIZE];
+
+	make_directory(server);
+	support_from_template("postgresql-" SUPPORT_POSTGRESQL_VERSION, support_join(data, server->directory, "data"),
+			      make_data);
+	start_program(server);
+}
+
+/* ---- replication --------------------------------------------------------------------------------------------- */
+
+/* Is the first cell of the answer "t"? Statements without an answer give false. */
+static bool ask_bool(const support_postgresql *server, const char *sql)
+{
+	char url[SUPPORT_PATH_SIZE];
+
+	support_postgresql_url(server, "postgres", url);
+
+	PGconn *connection = PQconnectdb(url);
+	PGresult *result = PQexec(connection, sql);
+
+	if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK) {
+		fprintf(stderr, "%s: %s", sql, PQerrorMessage(connection));
+		die_with_log(server, "refuses");
+	}
+
+	const bool yes = PQntuples(result) > 0 && PQgetvalue(result, 0, 0)[0] == 't';
+
+	PQclear(result);
+	PQfinish(connection);
+	return yes;
+}
+
+static bool is_followed_synchronously(void *context)
+{
+	return ask_bool(context, "SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'");
+}
+
+void support_postgresql_start_standby(support_postgresql *standby, const support_postgresql *primary, bool synchronous)
+{
+	char data[SUPPORT_PATH_SIZE];
+	char source[SUPPORT_PATH_SIZE];
+	support_postgresql asked = *primary;
+
+	make_directory(standby);
+	snprintf(source, sizeof source, "host=%s user=ormd application_name=standby", primary->directory);
+
+	const char *const argv[] = {BIN("pg_basebackup"),
+				    "-D",
+				    support_join(data, standby->directory, "data"),
+				    "-d",
+				    source,
+				    "-R",
+				    "-X",
+				    "stream",
+				    "-c",
+				    "fast",
+				    "--no-sync",
+				    NULL};
+
+	run_program(standby, argv);
+	start_program(standby);
+	if (!synchronous)
+		return;
+	ask_bool(primary, "ALTER SYSTEM SET synchronous_standby_names = 'standby'");
+	ask_bool(primary, "SELECT pg_reload_conf()");
+	if (!support_eventually(is_followed_synchronously, &asked, SUPPORT_PATIENCE_MS))
+		die_with_log(primary, "is not followed by its standby");
+}
+
+void support_postgresql_stand_alone(const support_postgresql *primary)
+{
+	ask_bool(primary, "ALTER SYSTEM RESET synchronous_standby_names");
+	ask_bool(primary, "SELECT pg_reload_conf()");
+}
+
+void support_postgresql_promote(const support_postgresql *standby)
+{
+	if (!ask_bool(standby, "SELECT pg_promote(true, 30)"))
+		die_with_log(standby, "cannot be promoted");
+}
+
+/* ---- ending -------------------------------------------------------------------------------------------------- */
+
+/* Each of the postmaster's children has a process group of its own. */
+static void signal_children(const support_postgresql *server, int signal_number)
+{
+	char path[64];
+	char *rest;
+	char *children;
+
+	snprintf(path, sizeof path, "/proc/%ld/task/%ld/children", (long)server->process.pid,
+		 (long)server->process.pid);
+	children = support_read_file(path, NULL);
+	rest = children;
+	for (long pid; rest && (pid = strtol(rest, &rest, 10)) > 0;)
+		kill((pid_t)pid, signal_number);
+	free(children);
+}
+
+void support_postgresql_stop(support_postgresql *server)
+{
+	int status;
+
+	/* SIGINT: its "fast" end, which does not wait for clients. */
+	if (!support_process_signal(&server->process, SIGINT) ||
+	    !support_process_wait(&server->process, SUPPORT_PATIENCE_MS, &status))
+		die_with_log(server, "does not end");
+}
+
+void support_postgresql_kill(support_postgresql *server)
+{
+	/* The postmaster first: it would start the killed ones anew. */
+	support_process_signal(&server->process, SIGSTOP);
+	signal_children(server, SIGKILL);
+	support_process_fini(&server->process);
+}
+
+void support_postgresql_restart(support_postgresql *server)
+{
+	start_program(server);
+}
+
+void support_postgresql_freeze(const support_postgresql *server)
+{
+	kill(server->process.pid, SIGSTOP);
+	signal_children(server, SIGSTOP);
+}
+
+void support_postgresql_thaw(const support_postgresql *server)
+{
+	signal_children(server, SIGCONT);
+	kill(server->process.pid, SIGCONT);
+}
+
+void support_postgresql_remove(support_postgresql *server)
+{
+	if (!server || !server->directory)
+		return;
+	if (server->process.pid > 0)
+		support_postgresql_stop(server);
+	support_tempdir_remove(server->directory);
+	*server = (support_postgresql){0};
+}
+
+void support_postgresql_url(const support_postgresql *server, const char *database, char url[SUPPORT_PATH_SIZE])
+{
+	snprintf(url, SUPPORT_PATH_SIZE, "postgresql://ormd@/%s?host=%s", database, server->directory);
+}
