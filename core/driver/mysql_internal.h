@@ -64,7 +64,6 @@ struct mysql_statement {
 	MYSQL_STMT *handle;
 	MYSQL_BIND *binds; /* one for each parameter */
 	mysql_parameter *parameters;
-	MYSQL_RES *columns; /* of its result, or NULL */
 	size_t n_parameters;
 	uint64_t hash;
 	bool cached; /* else it ends when it is given back: another of the same text, or a huge one */

@@ -114,7 +114,6 @@ static void link_newest(mysql_statement_cache *cache, mysql_statement *statement
 
 static void free_statement(mysql_connection *connection, mysql_statement *statement)
 {
-	mysql_free_result(statement->columns);
 	if (statement->handle) {
 		ormd_mysql_enter(connection);
 		mysql_stmt_close(statement->handle); /* tells the server, and waits for nothing */
@@ -150,10 +149,7 @@ static bool describe(mysql_statement *statement)
 		statement->binds = calloc(statement->n_parameters, sizeof *statement->binds);
 		statement->parameters = calloc(statement->n_parameters, sizeof *statement->parameters);
 	}
-	if (mysql_stmt_field_count(statement->handle) > 0)
-		statement->columns = mysql_stmt_result_metadata(statement->handle);
-	return (statement->n_parameters == 0 || (statement->binds && statement->parameters)) &&
-	       (mysql_stmt_field_count(statement->handle) == 0 || statement->columns);
+	return statement->n_parameters == 0 || (statement->binds && statement->parameters);
 }
 
 /* The server keeps only so many for all its clients: room is made of our own, as long as there is any. */
@@ -236,7 +232,7 @@ void ormd_mysql_give(mysql_connection *connection, mysql_statement *statement)
 		free_statement(connection, statement);
 		return;
 	}
-	if (statement->columns) {
+	if (mysql_stmt_field_count(statement->handle) > 0) {
 		ormd_mysql_enter(connection);
 		mysql_stmt_free_result(statement->handle);
 		ormd_mysql_leave();
