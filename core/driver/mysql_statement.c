@@ -59,20 +59,32 @@ orm_status ormd_mysql_start(mysql_connection *connection, orm_error *error)
 
 /* ---- text --------------------------------------------------------------------------------------------------- */
 
+/* False: the result ended in a failure. */
+static bool drop_result(MYSQL *handle)
+{
+	MYSQL_RES *result = mysql_use_result(handle);
+
+	while (result && mysql_fetch_row(result))
+		;
+	mysql_free_result(result);
+	return mysql_errno(handle) == 0;
+}
+
 orm_status ormd_mysql_execute(mysql_connection *connection, const char *sql, orm_error *error)
 {
 	MYSQL *handle = connection->handle;
-	int rc;
+	bool failed;
+	bool more = true;
 
 	ormd_mysql_enter(connection);
-	rc = mysql_real_query(handle, sql, (unsigned long)strlen(sql));
-	while (rc == 0) {
-		if (mysql_field_count(handle) > 0)
-			mysql_free_result(mysql_use_result(handle));
-		rc = mysql_next_result(handle); /* -1: there is none */
+	failed = mysql_real_query(handle, sql, (unsigned long)strlen(sql)) != 0;
+	while (!failed && more) {
+		failed = mysql_field_count(handle) > 0 && !drop_result(handle);
+		more = !failed && mysql_more_results(handle);
+		failed = failed || (more && mysql_next_result(handle) != 0);
 	}
 	ormd_mysql_leave();
-	return rc < 0 ? ORM_OK : ormd_mysql_fail_handle(connection, sql, error);
+	return failed ? ormd_mysql_fail_handle(connection, sql, error) : ORM_OK;
 }
 
 MYSQL_RES *ormd_mysql_ask(mysql_connection *connection, const char *sql, orm_error *error)

@@ -126,8 +126,7 @@ static orm_status write_row(mysql_connection *connection, mysql_statement *state
 	orm_status status = check_size(connection, write, values, error);
 
 	for (size_t i = 0; i < write->n_parameters && status == ORM_OK; i++) {
-		const char *wrong =
-			ormd_mysql_bind_value(&statement->binds[i], &statement->parameters[i], &values[i]);
+		const char *wrong = ormd_mysql_bind_value(&statement->binds[i], &statement->parameters[i], &values[i]);
 
 		if (wrong)
 			status = fail_value(write, i, &values[i], wrong, error);
@@ -171,8 +170,8 @@ typedef struct bulk {
 	size_t first;
 } bulk;
 
-/* The library asks for each row's values before it sends them. A type that differs from the first row's, or a value that
- * cannot be sent, stops it before anything is sent. */
+/* The library asks for each row's values before it sends them. A type that differs from the first row's, or a value
+ * that cannot be sent, stops it before anything is sent. */
 static my_bool set_row(void *context, MYSQL_BIND *binds, unsigned row)
 {
 	const bulk *b = context;

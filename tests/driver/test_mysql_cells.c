@@ -376,8 +376,8 @@ static void a_bad_row_of_a_nested_cursor_is_told_there(void **state)
 	orm_error error;
 	size_t n;
 	bool done;
-	ormd_cursor *cursor = c->driver->query(c, "SELECT seq * 2000000000 AS n FROM seq_0_to_9", NULL, 0, &type, 1,
-					       &error);
+	ormd_cursor *cursor =
+		c->driver->query(c, "SELECT seq * 2000000000 AS n FROM seq_0_to_9", NULL, 0, &type, 1, &error);
 
 	(void)state;
 	assert_non_null(cursor);

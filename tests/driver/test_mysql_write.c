@@ -149,7 +149,8 @@ static int64_t n_statements(ormd_connection *c, const char *name)
 	char sql[200];
 
 	snprintf(sql, sizeof sql,
-		 "SELECT CAST(VARIABLE_VALUE AS SIGNED) FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = '%s'",
+		 "SELECT CAST(VARIABLE_VALUE AS SIGNED) FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = "
+		 "'%s'",
 		 name);
 	return ask_int64(c, sql);
 }
