@@ -208,13 +208,20 @@ static void put_where(compiler *c, const ormd_select *select)
 	put_roots(c, &f, 0, f.n_roots);
 }
 
+static void put_direction(compiler *c, const orm_column *column, bool descending)
+{
+	const char *nullable = descending ? c->dialect->descending : c->dialect->ascending;
+
+	/* A column without NULLs is better off without a word about them, which would keep indexes from being used. */
+	put(c, column->nullable && nullable ? nullable : descending ? " DESC" : "");
+}
+
 static void put_order(compiler *c, const ormd_select *select)
 {
 	for (size_t i = 0; i < select->n_order; i++) {
 		put(c, i == 0 ? " ORDER BY " : ", ");
 		put_column(c, select->mapper, select->order[i].column);
-		if (select->order[i].descending)
-			put(c, " DESC");
+		put_direction(c, &select->mapper->columns[select->order[i].column], select->order[i].descending);
 	}
 }
 
@@ -234,6 +241,17 @@ static void put_limit(compiler *c, const ormd_select *select)
 		put(c, has_limit(select) ? " OFFSET " : " LIMIT 9223372036854775807 OFFSET ");
 		put_parameter(c);
 	}
+}
+
+void ormd_sql_lock(const ormd_dialect *dialect, ormd_lock lock, orm_buffer *out)
+{
+	if (lock == ORMD_LOCK_NONE || !dialect->for_update)
+		return;
+	orm_buffer_puts(out, dialect->for_update);
+	if (lock == ORMD_LOCK_SKIP && dialect->skip_locked)
+		orm_buffer_puts(out, dialect->skip_locked);
+	if (lock == ORMD_LOCK_FAIL && dialect->no_wait)
+		orm_buffer_puts(out, dialect->no_wait);
 }
 
 /*
@@ -264,6 +282,7 @@ void ormd_sql_select(const ormd_dialect *dialect, const ormd_select *select, orm
 	if (select->result == ORMD_ROWS) /* the order changes neither a count nor whether there is a row */
 		put_order(&c, select);
 	put_limit(&c, select);
+	ormd_sql_lock(dialect, select->lock, out);
 	if (select->result == ORMD_COUNT && bounded)
 		put(&c, ") AS counted");
 	if (select->result == ORMD_EXISTS)
