@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 
-#define SOON_MS 50 /* to wait for what does not come */
+#define SOON_MS 500 /* to wait for what does not come */
 
 /* A second unit of work on the fixture's database, as another client's. */
 static void set_up_other(fixture *other, const fixture *f, const ormd_session_options *options)
@@ -58,7 +58,7 @@ static orm_status query_all(fixture *f, const char *model, ormd_lock lock, int64
 	f->finished = ORM_EINTERNAL;
 	status = ormd_query_open(f->session, f->participant, &select, &options, note_finished, f, &query, &f->error);
 	if (status == ORM_OK)
-		status = f->finished;
+		status = wait_finished(f);
 	while (status == ORM_OK && !piece.last) {
 		status = ormd_query_next(query, 4096, &piece, &f->error);
 		for (size_t i = 0; status == ORM_OK && i < piece.n_rows; i++) {
@@ -224,9 +224,10 @@ static void related_objects_load_along(void **state)
 
 	outside(f, "INSERT INTO users (id, name) VALUES (1, 'Ann'), (2, 'Bob');"
 		   "INSERT INTO posts (id, title, user_id) VALUES (1, 'a', 1), (2, 'b', 1), (3, 'c', 2)");
+	f->finished = ORM_EINTERNAL;
 	assert_ok(f,
 		  ormd_query_open(f->session, f->participant, &select, &options, note_finished, f, &query, &f->error));
-	assert_ok(f, f->finished);
+	assert_ok(f, wait_finished(f));
 	while (!piece.last) {
 		assert_ok(f, ormd_query_next(query, 4096, &piece, &f->error));
 		for (size_t i = 0; i < piece.n_related; i++)
@@ -501,9 +502,10 @@ static void populating_over_pending_changes_keeps_them(void **state)
 
 	add_accounts(f);
 	set(f, account(f, ORMD_LOCK_NONE, 1), "balance", 5LL);
+	f->finished = ORM_EINTERNAL;
 	assert_ok(f,
 		  ormd_query_open(f->session, f->participant, &select, &options, note_finished, f, &query, &f->error));
-	assert_ok(f, f->finished);
+	assert_ok(f, wait_finished(f));
 	ormd_query_close(query);
 	commit(f);
 	assert_string_equal(ask(f, "SELECT balance FROM accounts WHERE id = 1"), "5");
