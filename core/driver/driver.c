@@ -14,7 +14,8 @@ static const struct {
 } engines[] = {
 	{"sqlite", &ormd_driver_sqlite},
 	{"postgresql", NULL},
-	{"mysql", NULL},
+	{"mysql", &ormd_driver_mysql},
+	{"mariadb", &ormd_driver_mysql},
 };
 
 static bool has_scheme(const char *url, const char *scheme)

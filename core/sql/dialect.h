@@ -27,6 +27,7 @@ typedef struct ormd_dialect {
 	const char *skip_locked;
 	const char *no_wait;
 	const char *defer_foreign_keys;     /* may: the statement that puts off foreign key checks to the end of the transaction */
+	const char *table_options;          /* may: what follows the closing parenthesis of CREATE TABLE */
 
 	/* must: the column's SQL type, "VARCHAR(50)"; `generated`: it is a generated integer key */
 	void (*type)(const orm_column *column, bool generated, orm_buffer *out);
@@ -34,9 +35,12 @@ typedef struct ormd_dialect {
 	const char *(*now)(orm_type type);
 	/* may: further conditions that the engine needs to keep a type honest, as text of a CHECK; NULL function: none */
 	void (*type_check)(const orm_column *column, orm_buffer *out);
+	/* may: what follows the column's name in CREATE INDEX, for engines that index only the beginning of long values; NULL function: nothing */
+	void (*index_part)(const orm_column *column, orm_buffer *out);
 } ormd_dialect;
 
 extern const ormd_dialect ormd_dialect_sqlite;
+extern const ormd_dialect ormd_dialect_mysql;
 
 void ormd_sql_identifier(const ormd_dialect *dialect, const char *name, orm_buffer *out); /* quoted */
 

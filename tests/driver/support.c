@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 #include "driver/support.h"
 
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "sql/ddl.h"
 
 const char create_items[] = "CREATE TABLE IF NOT EXISTS \"items\" (\"id\" INTEGER PRIMARY KEY, \"name\" TEXT NOT NULL)";
 
 const char *database_url(const char *name)
 {
-	static _Thread_local char url[SUPPORT_PATH_SIZE + 16];
+	static _Thread_local char url[ENGINE_URL_SIZE];
 	char path[SUPPORT_PATH_SIZE];
 
-	snprintf(url, sizeof url, "sqlite:///%s", support_join(path, support_tempdir(), name));
+	if (engine_under_test() == ENGINE_SQLITE)
+		snprintf(url, sizeof url, "sqlite:///%s", support_join(path, support_tempdir(), name));
+	else
+		engine_fresh_url(url);
 	return url;
 }
 
@@ -73,36 +76,14 @@ int64_t ask_int64(ormd_connection *connection, const char *sql)
 	return result;
 }
 
-static int64_t outside(const char *url, const char *sql)
-{
-	sqlite3 *handle = NULL;
-	sqlite3_stmt *statement = NULL;
-	int64_t result = 0;
-	int rc = sqlite3_open(database_path(url), &handle);
-
-	if (rc == SQLITE_OK)
-		rc = sqlite3_busy_timeout(handle, 20000);
-	if (rc == SQLITE_OK)
-		rc = sqlite3_prepare_v2(handle, sql, -1, &statement, NULL);
-	while (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
-		result = sqlite3_column_int64(statement, 0);
-		rc = SQLITE_OK;
-	}
-	if (rc != SQLITE_DONE)
-		fail_msg("%s: %s", sql, sqlite3_errmsg(handle));
-	sqlite3_finalize(statement);
-	sqlite3_close(handle);
-	return result;
-}
-
 void run_sql_outside(const char *url, const char *sql)
 {
-	outside(url, sql);
+	engine_run(url, sql);
 }
 
 int64_t ask_outside(const char *url, const char *sql)
 {
-	return outside(url, sql);
+	return engine_ask_number(url, sql);
 }
 
 orm_value int64_value(int64_t number)
@@ -120,21 +101,46 @@ orm_value null_value(orm_type type)
 	return (orm_value){.type = (uint8_t)type, .null = true};
 }
 
+/* As the dialect spells identifiers and parameters; the text of a literal has neither. */
+static void adapt(const ormd_dialect *dialect, const char *sql, orm_buffer *out)
+{
+	unsigned n = 0;
+
+	for (const char *c = sql; *c; c++) {
+		if (*c == '"')
+			orm_buffer_putc(out, dialect->quote);
+		else if (*c == '?' && dialect->numbered_parameters)
+			orm_buffer_printf(out, "$%u", ++n);
+		else
+			orm_buffer_putc(out, *c);
+	}
+}
+
 orm_status write_row(ormd_connection *connection, const char *sql, const orm_value *values, size_t n_values,
 		     orm_error *error)
 {
-	ormd_write write = {.sql = sql, .n_parameters = n_values, .n_rows = 1, .values = values};
+	orm_buffer adapted;
+	orm_status status;
 
-	return connection->driver->write(connection, &write, error);
+	orm_buffer_init(&adapted);
+	adapt(connection->driver->dialect, sql, &adapted);
+
+	ormd_write write = {.sql = adapted.data, .n_parameters = n_values, .n_rows = 1, .values = values};
+
+	status = connection->driver->write(connection, &write, error);
+	orm_buffer_fini(&adapted);
+	return status;
 }
 
 /* ---- models ------------------------------------------------------------------------------------------------- */
 
 static orm_registry *registry;
+static orm_registry *items_registry; /* of Item alone, to make its table */
 
 static void free_registry(void)
 {
 	orm_registry_free(registry);
+	orm_registry_free(items_registry);
 }
 
 /* Made before a test starts threads: see open_database. */
@@ -166,7 +172,8 @@ static const orm_mapper *find_mapper(const char *name)
 
 	if (!registry) {
 		registry = orm_registry_new(models, sizeof models / sizeof models[0], &error);
-		if (!registry)
+		items_registry = orm_registry_new(models, 1, &error);
+		if (!registry || !items_registry)
 			fail_msg("%s", error.message);
 		atexit(free_registry);
 	}
@@ -190,10 +197,17 @@ const orm_mapper *small_mapper(void)
 
 /* ---- databases ---------------------------------------------------------------------------------------------- */
 
+static orm_status run_statement(const char *sql, void *context, orm_error *error)
+{
+	ormd_connection *connection = context;
+
+	return connection->driver->run(connection, sql, error);
+}
+
 static orm_status make_items(ormd_connection *connection, void *context, orm_error *error)
 {
 	(void)context;
-	return connection->driver->run(connection, create_items, error);
+	return ormd_ddl_create_all(connection->driver->dialect, items_registry, run_statement, connection, error);
 }
 
 ormd_database *open_database(const char *url)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the driver's tests share: databases in private directories, two models, values, and SQL that must succeed. */
+/* What the driver's tests share: databases of the engine under test, models, values, and SQL that must succeed. */
 #ifndef TESTS_DRIVER_SUPPORT_H
 #define TESTS_DRIVER_SUPPORT_H
 
@@ -12,26 +12,34 @@
 #include "base/error.h"
 #include "driver/database.h"
 #include "driver/driver.h"
-#include "support/tempdir.h"
+#include "support/engine.h"
 
-/* sqlite:////tmp/.../name, in a new directory. Borrowed, good until the next call from a thread. */
+/* A new database of the engine under test; of SQLite it is the file `name` in a new directory. Borrowed, good until the
+ * next call from a thread. */
 const char *database_url(const char *name);
-/* The file of such a URL. */
+/* SQLite's file of such a URL. */
 const char *database_path(const char *url);
 
 ormd_connection *open_connection(const char *url, bool read_only);
 void run_sql(ormd_connection *connection, const char *sql); /* must succeed */
 int64_t ask_int64(ormd_connection *connection, const char *sql);
 
-/* The same over the bare library, as another program would. */
+/* The same as another program would: engine_run. */
 void run_sql_outside(const char *url, const char *sql);
 int64_t ask_outside(const char *url, const char *sql);
+
+/* For tests of what only SQLite has: its files, its one writer. */
+#define ONLY_ON_SQLITE()                                                                                               \
+	do {                                                                                                           \
+		if (engine_under_test() != ENGINE_SQLITE)                                                              \
+			skip();                                                                                        \
+	} while (0)
 
 orm_value int64_value(int64_t number);
 orm_value text_value(const char *text);
 orm_value null_value(orm_type type);
 
-/* Write one row; the status, and the error. */
+/* Write one row; the status, and the error. SQL is written as for SQLite, "name" and ?, and adapted. */
 orm_status write_row(ormd_connection *connection, const char *sql, const orm_value *values, size_t n_values,
 		     orm_error *error);
 
@@ -42,7 +50,7 @@ orm_status write_row(ormd_connection *connection, const char *sql, const orm_val
 const orm_mapper *item_mapper(void);
 const orm_mapper *cell_mapper(void);
 const orm_mapper *small_mapper(void); /* "Small" (smalls): an int32 key */
-extern const char create_items[];
+extern const char create_items[];     /* SQLite's */
 
 ormd_database *open_database(const char *url);
 

@@ -467,7 +467,7 @@ static void an_inherited_lock_is_adopted(void **state)
 
 static void bad_urls_open_nothing(void **state)
 {
-	static const char *const urls[] = {"sqlite://x", "postgresql://x/y", "sqlite:////no-such-directory-here/x.db"};
+	static const char *const urls[] = {"sqlite://x", "oracle://x/y", "sqlite:////no-such-directory-here/x.db"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {

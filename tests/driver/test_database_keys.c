@@ -22,6 +22,8 @@ static int64_t reserve(ormd_database *database, const orm_mapper *mapper, uint32
 
 static void keys_follow_the_largest_in_the_table(void **state)
 {
+	ONLY_ON_SQLITE();
+
 	const char *url = database_url("keys.db");
 	ormd_database *database = open_database(url);
 
@@ -40,6 +42,8 @@ static void keys_follow_the_largest_in_the_table(void **state)
 
 static void explicit_keys_are_passed_over(void **state)
 {
+	ONLY_ON_SQLITE();
+
 	ormd_database *database = open_database(database_url("explicit.db"));
 
 	(void)state;
@@ -56,6 +60,8 @@ static void explicit_keys_are_passed_over(void **state)
 
 static void others_rows_are_passed_over(void **state)
 {
+	ONLY_ON_SQLITE();
+
 	const char *url = database_url("external.db");
 	ormd_database *database = open_database(url);
 	insert_job insert;
@@ -73,14 +79,14 @@ static void keys_do_not_go_back_when_others_delete(void **state)
 {
 	const char *url = database_url("back.db");
 	ormd_database *database = open_database(url);
+	const int64_t first = reserve(database, item_mapper(), 10); /* handed out, not written yet */
 	insert_job insert;
 
 	(void)state;
-	assert_int_equal(reserve(database, item_mapper(), 10), 1); /* handed out, not written yet */
 	run_sql_outside(url, "DELETE FROM items");
 	insert_job_init(&insert, "ours");
 	assert_int_equal(ormd_database_run(database, &insert.job, NULL), ORM_OK);
-	assert_int_equal(reserve(database, item_mapper(), 1), 11);
+	assert_true(reserve(database, item_mapper(), 1) >= first + 10);
 	ormd_database_close(database);
 }
 
@@ -92,7 +98,8 @@ static void a_table_that_is_not_there_is_named(void **state)
 	uint32_t n_reserved = 0;
 
 	(void)state;
-	assert_int_equal(ormd_database_reserve_keys(database, cell_mapper(), 1, &first, &n_reserved, &error), ORM_EDATABASE);
+	assert_int_equal(ormd_database_reserve_keys(database, cell_mapper(), 1, &first, &n_reserved, &error),
+			 ORM_EDATABASE);
 	assert_string_equal(error.model, "cells");
 	assert_non_null(strstr(error.message, "orm_create_all"));
 	assert_int_equal(first, -1);
@@ -101,6 +108,8 @@ static void a_table_that_is_not_there_is_named(void **state)
 
 static void a_type_runs_out_of_keys(void **state)
 {
+	ONLY_ON_SQLITE();
+
 	const char *url = database_url("small.db");
 	ormd_database *database = open_database(url);
 	orm_error error;
@@ -111,17 +120,21 @@ static void a_type_runs_out_of_keys(void **state)
 	run_sql_outside(url, "CREATE TABLE smalls (id INTEGER PRIMARY KEY)");
 	run_sql_outside(url, "INSERT INTO smalls VALUES (2147483640)");
 	assert_int_equal(reserve(database, small_mapper(), 5), 2147483641);
-	assert_int_equal(ormd_database_reserve_keys(database, small_mapper(), 3, &first, &n_reserved, &error), ORM_ELIMIT);
+	assert_int_equal(ormd_database_reserve_keys(database, small_mapper(), 3, &first, &n_reserved, &error),
+			 ORM_ELIMIT);
 	assert_string_equal(error.model, "Small");
 	assert_non_null(strstr(error.message, "make it int64"));
 	assert_int_equal(first, -1);
 	assert_int_equal(reserve(database, small_mapper(), 2), 2147483646);
-	assert_int_equal(ormd_database_reserve_keys(database, small_mapper(), 1, &first, &n_reserved, &error), ORM_ELIMIT);
+	assert_int_equal(ormd_database_reserve_keys(database, small_mapper(), 1, &first, &n_reserved, &error),
+			 ORM_ELIMIT);
 
 	ormd_database_note_key(database, item_mapper(), INT64_MAX);
-	assert_int_equal(ormd_database_reserve_keys(database, item_mapper(), 1, &first, &n_reserved, &error), ORM_ELIMIT);
+	assert_int_equal(ormd_database_reserve_keys(database, item_mapper(), 1, &first, &n_reserved, &error),
+			 ORM_ELIMIT);
 	ormd_database_note_key(database, item_mapper(), 5);
-	assert_int_equal(ormd_database_reserve_keys(database, item_mapper(), 1, &first, &n_reserved, &error), ORM_ELIMIT);
+	assert_int_equal(ormd_database_reserve_keys(database, item_mapper(), 1, &first, &n_reserved, &error),
+			 ORM_ELIMIT);
 	ormd_database_close(database);
 }
 
@@ -134,6 +147,8 @@ static orm_status reserve_inside(ormd_connection *connection, void *context)
 
 static void a_running_unit_may_reserve(void **state)
 {
+	ONLY_ON_SQLITE();
+
 	static const char *const names[] = {"sqlite:///:memory:", NULL};
 
 	(void)state;
@@ -167,7 +182,8 @@ static void *collect(void *context)
 	for (int i = 0; i < N_RESERVED; i++) {
 		uint32_t n = 0;
 
-		if (ormd_database_reserve_keys(c->database, item_mapper(), BLOCK, &c->first[i], &n, NULL) != ORM_OK || n != BLOCK)
+		if (ormd_database_reserve_keys(c->database, item_mapper(), BLOCK, &c->first[i], &n, NULL) != ORM_OK ||
+		    n != BLOCK)
 			abort();
 		if (i % 50 == 0)
 			ormd_database_note_key(c->database, item_mapper(), c->first[i] + BLOCK - 1);

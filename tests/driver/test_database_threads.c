@@ -154,6 +154,8 @@ static void threads_with_callbacks_lose_nothing(void **state)
 
 static void threads_share_a_database_in_memory(void **state)
 {
+	ONLY_ON_SQLITE();
+
 	(void)state;
 	run_workers("sqlite:///:memory:", false);
 	run_workers("sqlite:///:memory:", true);
@@ -214,6 +216,8 @@ static void wait_for_queue(ormd_database *database, uint64_t n)
 /* Whoever comes first is written first: the rows' numbers are the order of arrival. */
 static void turns_are_first_come_first_served(void **state)
 {
+	ONLY_ON_SQLITE();
+
 	ormd_database *database = open_database(database_url("fair.db"));
 	gate hold;
 	runner first;
@@ -255,6 +259,8 @@ static void turns_are_first_come_first_served(void **state)
 /* Who waits for its turn gives up at its deadline, though the leader is stuck; the leader's own unit is not harmed. */
 static void waiting_ends_at_the_deadline(void **state)
 {
+	ONLY_ON_SQLITE();
+
 	ormd_database *database = open_database(database_url("deadline.db"));
 	gate hold;
 	runner first = {.database = database};
@@ -316,6 +322,8 @@ static bool has_ended(void *context)
 
 static void a_leader_gets_away(void **state)
 {
+	ONLY_ON_SQLITE();
+
 	ormd_database *database = open_database(database_url("endless.db"));
 	endless e = {.database = database};
 	runner other;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "session/database_support.h"
 
-#include <sqlite3.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/error.h"
+#include "support/eventually.h"
 
 /* ---- models ------------------------------------------------------------------------------------------------- */
 
@@ -157,11 +159,10 @@ static void open_it(fixture *f)
 int setup_database(void **state)
 {
 	fixture *f = calloc(1, sizeof *f);
-	char path[SUPPORT_PATH_SIZE];
-	char url[sizeof f->url];
+	char url[ENGINE_URL_SIZE];
 
 	assert_non_null(f);
-	snprintf(url, sizeof url, "sqlite:///%s", support_join(path, support_tempdir(), "shop.db"));
+	engine_fresh_url(url);
 	setup_database_at(f, url);
 	*state = f;
 	return 0;
@@ -190,6 +191,7 @@ void teardown_database_at(fixture *f)
 {
 	free_session(f);
 	ormd_database_close(f->database);
+	engine_drop(f->url);
 	orm_registry_free(f->registry);
 	orm_arena_fini(&f->arena);
 }
@@ -402,13 +404,36 @@ void del(fixture *f, uint64_t handle)
 
 /* ---- commits ------------------------------------------------------------------------------------------------ */
 
+static pthread_mutex_t finish_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t finish_told = PTHREAD_COND_INITIALIZER;
+
 void note_finished(orm_status status, const orm_error *error, void *context)
 {
 	fixture *f = context;
 
+	pthread_mutex_lock(&finish_lock);
 	f->finished = status;
 	if (error)
 		f->error = *error;
+	pthread_cond_broadcast(&finish_told);
+	pthread_mutex_unlock(&finish_lock);
+}
+
+orm_status wait_finished(fixture *f)
+{
+	struct timespec end;
+	int late = 0;
+
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_sec += SUPPORT_PATIENCE_MS / 1000;
+	pthread_mutex_lock(&finish_lock);
+	while (f->finished == ORM_EINTERNAL && late == 0)
+		late = pthread_cond_timedwait(&finish_told, &finish_lock, &end);
+
+	const orm_status status = f->finished;
+
+	pthread_mutex_unlock(&finish_lock);
+	return status;
 }
 
 orm_status try_commit(fixture *f)
@@ -425,7 +450,7 @@ orm_status try_commit(fixture *f)
 	request.id.number = f->commit_number;
 	f->finished = ORM_EINTERNAL;
 	ormd_session_commit(f->session, &request, note_finished, f);
-	return f->finished;
+	return wait_finished(f);
 }
 
 void commit(fixture *f)
@@ -483,49 +508,39 @@ const char *values_of(fixture *f, uint64_t handle, const char *columns)
 	return copy;
 }
 
-static sqlite3 *open_outside(const fixture *f)
-{
-	sqlite3 *handle;
-
-	assert_int_equal(sqlite3_open(f->url + strlen("sqlite:///"), &handle), SQLITE_OK);
-	sqlite3_busy_timeout(handle, 10000);
-	return handle;
-}
-
 void outside(const fixture *f, const char *sql)
 {
-	sqlite3 *handle = open_outside(f);
-	char *message = NULL;
-
-	if (sqlite3_exec(handle, sql, NULL, NULL, &message) != SQLITE_OK)
-		fail_msg("%s: %s", sql, message);
-	sqlite3_close(handle);
+	engine_run(f->url, sql);
 }
 
-static int append_row(void *context, int n, char **cells, char **names)
+void outside_unchecked(const fixture *f, const char *sql)
 {
-	orm_buffer *text = context;
+	static const char *const unchecked[N_ENGINES] = {[ENGINE_SQLITE] = "PRAGMA foreign_keys = OFF",
+							 [ENGINE_POSTGRESQL] = "SET session_replication_role = replica",
+							 [ENGINE_MARIADB] = "SET foreign_key_checks = OFF"};
+	char both[1024];
 
-	(void)names;
-	if (text->size)
-		orm_buffer_putc(text, ';');
-	for (int i = 0; i < n; i++)
-		orm_buffer_printf(text, "%s%s", i > 0 ? "|" : "", cells[i] ? cells[i] : "NULL");
-	return 0;
+	snprintf(both, sizeof both, "%s; %s", unchecked[engine_of(f->url)], sql);
+	engine_run(f->url, both);
 }
 
 const char *ask(fixture *f, const char *sql)
 {
-	sqlite3 *handle = open_outside(f);
-	orm_buffer text;
-	char *message = NULL;
-	char *copy;
+	char *answer = engine_ask(f->url, sql);
+	char *copy = orm_arena_strdup(&f->arena, answer);
 
-	orm_buffer_init(&text);
-	if (sqlite3_exec(handle, sql, append_row, &text, &message) != SQLITE_OK)
-		fail_msg("%s: %s", sql, message);
-	sqlite3_close(handle);
-	copy = orm_arena_strdup(&f->arena, text.data ? text.data : "");
-	orm_buffer_fini(&text);
+	free(answer);
 	return copy;
+}
+
+int64_t count_tables(const fixture *f, const char *names)
+{
+	static const char *const tables[N_ENGINES] = {
+		[ENGINE_SQLITE] = "sqlite_master WHERE type = 'table' AND name",
+		[ENGINE_POSTGRESQL] = "information_schema.tables WHERE table_schema = current_schema() AND table_name",
+		[ENGINE_MARIADB] = "information_schema.tables WHERE table_schema = database() AND table_name"};
+	char sql[512];
+
+	snprintf(sql, sizeof sql, "SELECT count(*) FROM %s IN (%s)", tables[engine_of(f->url)], names);
+	return engine_ask_number(f->url, sql);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tests of flush, commit and queries share: a shop's models, a database file, sessions on it, and drafts in
- * one line. */
+/* What the tests of flush, commit and queries share: a shop's models, a database of the engine under test, sessions on
+ * it, and drafts in one line. */
 #ifndef TESTS_SESSION_DATABASE_SUPPORT_H
 #define TESTS_SESSION_DATABASE_SUPPORT_H
 
@@ -12,7 +12,7 @@
 
 #include "session/session.h"
 #include "session/unit.h"
-#include "support/tempdir.h"
+#include "support/engine.h"
 
 /*
  * - User(id, name 50, email 20 unique nullable) 1-n Post(id, title, user_id cascade, reviewer_id nullable User):
@@ -28,7 +28,7 @@
  * - Badge(code key text 4, holder unique nullable, version) 1-n Stamp(id, badge nullable)
  */
 typedef struct fixture {
-	char url[SUPPORT_PATH_SIZE + 16];
+	char url[ENGINE_URL_SIZE];
 	orm_registry *registry;
 	ormd_database *database;
 	ormd_session *session;
@@ -37,7 +37,7 @@ typedef struct fixture {
 	uint64_t commit_number;
 	bool keep_number;    /* commit with the same number again */
 	orm_error error;     /* of the latest call */
-	orm_status finished; /* of the latest commit or query */
+	orm_status finished; /* of the latest commit or query: wait_finished. ORM_EINTERNAL: not yet */
 	ormd_key_range keys; /* that the latest publish made */
 	orm_arena arena;
 } fixture;
@@ -45,7 +45,7 @@ typedef struct fixture {
 int setup_database(void **state); /* cmocka: a fixture with tables and a private session */
 int teardown_database(void **state);
 
-/* The same in the caller's (zeroed) storage, on a file of its choice. */
+/* The same in the caller's (zeroed) storage, on a database of its choice. */
 void setup_database_at(fixture *f, const char *url);
 void teardown_database_at(fixture *f);
 
@@ -79,12 +79,21 @@ ormd_state state_of(const fixture *f, uint64_t handle);
 /* The object's values, "1 'a' NULL", in the fixture's arena; of the columns (NULL: all). */
 const char *values_of(fixture *f, uint64_t handle, const char *columns);
 
-/* As another program: statements that must succeed; the first cell of the result; all rows as text "1|a;2|b". */
+/*
+ * As another program (engine_run, engine_ask): statements that must succeed; the same without minding foreign keys; all
+ * rows as text "1|a;2|b". How many of the tables, "'users', 'posts'", there are.
+ */
 void outside(const fixture *f, const char *sql);
+void outside_unchecked(const fixture *f, const char *sql);
 const char *ask(fixture *f, const char *sql);
+int64_t count_tables(const fixture *f, const char *names);
 
-/* A finished callback that keeps the status in the fixture. */
+/*
+ * A finished callback that keeps the status in the fixture; it may come on another thread, and late. Before the call
+ * set f->finished to ORM_EINTERNAL; afterwards wait_finished gives the status.
+ */
 void note_finished(orm_status status, const orm_error *error, void *context);
+orm_status wait_finished(fixture *f);
 
 #define assert_ok(f, call)                                                                                             \
 	do {                                                                                                           \

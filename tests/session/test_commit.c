@@ -213,8 +213,9 @@ static void same_id_with_other_contents_is_refused(void **state)
 	commit(f);
 	add(f, "User", "name", "Bob");
 	request.seen = ormd_session_revision(f->session);
+	f->finished = ORM_EINTERNAL;
 	ormd_session_commit(f->session, &request, note_finished, f);
-	assert_int_equal(f->finished, ORM_EINVAL);
+	assert_int_equal(wait_finished(f), ORM_EINVAL);
 	assert_true(ormd_unit_pending(f->session));
 	assert_string_equal(ask(f, "SELECT count(*) FROM users"), "1");
 }
@@ -297,8 +298,9 @@ static void another_participants_rollback_must_be_seen_first(void **state)
 	request.seen = ormd_session_revision(f->session);
 	roll_back(f);
 	add(f, "User", "name", "Bob");
+	f->finished = ORM_EINTERNAL;
 	ormd_session_commit(f->session, &request, note_finished, f);
-	assert_int_equal(f->finished, ORM_EABORTED);
+	assert_int_equal(wait_finished(f), ORM_EABORTED);
 	assert_string_equal(ask(f, "SELECT count(*) FROM users"), "0");
 }
 

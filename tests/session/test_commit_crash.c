@@ -51,14 +51,6 @@ static void commit_and_die(const char *url, const crash *c)
 	assert_int_equal(WTERMSIG(status), SIGKILL);
 }
 
-static const char *new_url(char url[SUPPORT_PATH_SIZE + 16])
-{
-	char path[SUPPORT_PATH_SIZE];
-
-	snprintf(url, SUPPORT_PATH_SIZE + 16, "sqlite:///%s", support_join(path, support_tempdir(), "shop.db"));
-	return url;
-}
-
 static void outcome_can_be_settled(void **state)
 {
 	(void)state;
@@ -66,12 +58,13 @@ static void outcome_can_be_settled(void **state)
 		const ormd_commit_id id = {.client_id = "test client 123", .number = 1};
 		const bool committed = crashes[i].outcome == ORMD_OUTCOME_COMMITTED;
 		ormd_outcome outcome = ORMD_OUTCOME_UNKNOWN;
-		char url[SUPPORT_PATH_SIZE + 16];
+		char url[ENGINE_URL_SIZE];
 		const void *result;
 		size_t size;
 		fixture f = {0};
 
-		commit_and_die(new_url(url), &crashes[i]);
+		engine_fresh_url(url);
+		commit_and_die(url, &crashes[i]);
 		setup_database_at(&f, url);
 		assert_ok(&f, ormd_commit_settle(f.database, &id, 0, &f.arena, &outcome, &result, &size, &f.error));
 		assert_int_equal(outcome, crashes[i].outcome);
@@ -85,10 +78,11 @@ static void same_commit_again_is_made_once(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof crashes / sizeof crashes[0]; i++) {
-		char url[SUPPORT_PATH_SIZE + 16];
+		char url[ENGINE_URL_SIZE];
 		fixture f = {0};
 
-		commit_and_die(new_url(url), &crashes[i]);
+		engine_fresh_url(url);
+		commit_and_die(url, &crashes[i]);
 		setup_database_at(&f, url);
 		add_alice(&f);
 		commit(&f);

@@ -253,7 +253,9 @@ static void same_key_deleted_and_added_keeps_rows_that_refer_to_it(void **state)
 	ormd_piece piece;
 	uint64_t handle;
 
+	f->finished = ORM_EINTERNAL;
 	assert_ok(f, ormd_query_open(f->session, f->participant, &all, NULL, note_finished, f, &query, &f->error));
+	assert_ok(f, wait_finished(f));
 	assert_ok(f, ormd_query_next(query, 1 << 16, &piece, &f->error));
 	handle = piece.rows[0].handles[0];
 	ormd_query_close(query);
@@ -367,8 +369,8 @@ static void composite_keys(void **state)
 	set(f, second, "text", "two");
 	del(f, first);
 	commit(f);
-	assert_string_equal(ask(f, "SELECT order_no, no, text FROM lines"), "7|2|two");
-	outside(f, "DELETE FROM lines");
+	assert_string_equal(ask(f, "SELECT order_no, no, text FROM \"lines\""), "7|2|two");
+	outside(f, "DELETE FROM \"lines\"");
 	set(f, second, "text", "deux");
 	assert_int_equal(try_commit(f), ORM_ESTALE);
 	assert_string_equal(f->error.key, "(7, 2)");
@@ -389,12 +391,12 @@ static void foreign_key_of_several_columns(void **state)
 	del(f, first);
 	commit(f);
 	assert_string_equal(ask(f, "SELECT order_no, line_no FROM parts"), "7|2");
-	assert_string_equal(ask(f, "SELECT order_no, no FROM lines"), "7|2");
+	assert_string_equal(ask(f, "SELECT order_no, no FROM \"lines\""), "7|2");
 	set(f, part, "line_no", NO_VALUE);
 	set(f, second, "no", 3LL);
 	set(f, part, "line_no", 3LL);
 	commit(f);
-	assert_string_equal(ask(f, "SELECT parts.line_no, lines.no FROM parts, lines"), "3|3");
+	assert_string_equal(ask(f, "SELECT p.line_no, l.no FROM parts p, \"lines\" l"), "3|3");
 }
 
 static void foreign_key_to_a_unique_column(void **state)
@@ -449,7 +451,13 @@ static void unique_values_of_every_type_swapped(void **state)
 	set(f, a, columns, 2LL, 2LL, 2.5, "b", "b", 2LL, 2LL, 2LL);
 	set(f, b, columns, 1LL, 1LL, 1.5, "a", "a", 1LL, 1LL, 1LL);
 	commit(f);
-	assert_string_equal(ask(f, "SELECT * FROM kinds ORDER BY id"), "1|2|2|2.5|b|b|2|2|2;2|1|1|1.5|a|a|1|1|1");
+	assert_string_equal(ask(f, "SELECT int32, int64, \"real\", text FROM kinds ORDER BY id"),
+			    "2|2|2.5|b;1|1|1.5|a");
+	assert_string_equal(ask(f, "SELECT id FROM kinds ORDER BY bytes"),
+			    "2;1"); /* engines show these in their own ways */
+	assert_string_equal(ask(f, "SELECT id FROM kinds ORDER BY date"), "2;1");
+	assert_string_equal(ask(f, "SELECT id FROM kinds ORDER BY \"time\""), "2;1");
+	assert_string_equal(ask(f, "SELECT id FROM kinds ORDER BY datetime"), "2;1");
 }
 
 static void swap_without_a_third_value_is_refused(void **state)

@@ -208,7 +208,7 @@ static void expect_lines(world *w)
 	for (int i = 0; i < MAX_ROWS; i++) {
 		char sql[128], wanted[64] = "";
 
-		snprintf(sql, sizeof sql, "SELECT text FROM lines WHERE order_no = %d AND no = %d", i / 3, i % 3);
+		snprintf(sql, sizeof sql, "SELECT text FROM \"lines\" WHERE order_no = %d AND no = %d", i / 3, i % 3);
 		if (w->lines[i].handle)
 			snprintf(wanted, sizeof wanted, "t%d", w->lines[i].value);
 		assert_string_equal(ask(w->f, sql), wanted);
@@ -232,7 +232,7 @@ static void expect_world(world *w)
 		 n_rows(w->lines));
 	assert_string_equal(ask(w->f, "SELECT (SELECT count(*) FROM nodes), (SELECT count(*) FROM users), (SELECT "
 				      "count(*) FROM accounts), "
-				      "(SELECT count(*) FROM lines)"),
+				      "(SELECT count(*) FROM \"lines\")"),
 			    wanted);
 	expect_nodes(w);
 	expect_values(w, w->users, "users", "email");

@@ -33,7 +33,7 @@ static told read_all(fixture *f, ormd_query *query, size_t piece_size)
 	told t = {0};
 	ormd_piece piece = {0};
 
-	assert_ok(f, f->finished);
+	assert_ok(f, wait_finished(f));
 	while (!piece.last) {
 		assert_ok(f, ormd_query_next(query, piece_size, &piece, &f->error));
 		t.n_pieces++;
@@ -133,8 +133,9 @@ static void relatives_in_small_pieces(void **state)
 	fixture *f = *state;
 	told t;
 
-	outside(f, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 700) "
-		   "INSERT INTO users(id, name) SELECT i, 'user' FROM c");
+	outside(f, "INSERT INTO users(id, name) "
+		   "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 700) SELECT i, 'user' "
+		   "FROM c");
 	outside(f, "INSERT INTO posts(title, user_id) SELECT 'post', id FROM users UNION ALL SELECT 'post', id FROM "
 		   "users");
 	t = query_with(f, "User", "posts", NULL, 2000);
@@ -184,6 +185,7 @@ static void relatives_of_some_rows(void **state)
 	told t;
 
 	make_posts(f);
+	f->finished = ORM_EINTERNAL;
 	assert_ok(f, ormd_query_open(f->session, f->participant, &two, &options, note_finished, f, &query, &f->error));
 	t = read_all(f, query, 1 << 16);
 	assert_string_equal(t.rows, "3 2");
@@ -254,7 +256,7 @@ static void to_one_from_memory_reads_nothing(void **state)
 	make_posts(f);
 	query_with(f, "Post", "author", NULL, 1 << 16);
 	post = handle_of(f, "Post", 1);
-	outside(f, "PRAGMA foreign_keys = OFF; DELETE FROM users");
+	outside_unchecked(f, "DELETE FROM users");
 	t = load(f, "Post", "author", &post, 1);
 	assert_string_equal(t.related, "1");
 }
@@ -334,8 +336,9 @@ static void many_objects_in_one_load(void **state)
 	told t;
 	const orm_value one = {.type = ORM_INT64, .integer = 1};
 
-	outside(f, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 5000) "
-		   "INSERT INTO users(id, name) SELECT i, 'user' FROM c");
+	outside(f, "INSERT INTO users(id, name) "
+		   "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 5000) SELECT i, 'user' "
+		   "FROM c");
 	outside(f, "INSERT INTO posts(title, user_id) SELECT 'post', id FROM users");
 	query_with(f, "User", "posts", NULL, 1 << 16);
 	assert_non_null(ormd_unit_by_key(f->session, mapper_of(f, "User"), &one));

@@ -122,10 +122,10 @@ static orm_status query_users(fixture *f)
 	orm_status status;
 
 	n_told = 0;
-	f->finished = ORM_OK;
+	f->finished = ORM_EINTERNAL;
 	status = ormd_query_open(f->session, f->participant, &select, &options, note_finished, f, &query, &f->error);
 	if (status == ORM_OK)
-		status = f->finished;
+		status = wait_finished(f);
 	while (status == ORM_OK && !piece.last) {
 		status = ormd_query_next(query, 1000, &piece, &f->error);
 		for (size_t i = 0; i < piece.n_rows && status == ORM_OK; i++)
@@ -141,8 +141,9 @@ static void queries(void **state)
 {
 	fixture *f = *state;
 
-	outside(f, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 300) "
-		   "INSERT INTO users(id, name) SELECT i, 'user' FROM c");
+	outside(f, "INSERT INTO users(id, name) "
+		   "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 300) SELECT i, 'user' "
+		   "FROM c");
 	outside(f, "INSERT INTO posts(title, user_id) SELECT 'post', id FROM users");
 	assert_true(fail_each(f, query_users, true) > 10);
 	assert_int_equal(n_told, 600);

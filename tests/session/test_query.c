@@ -24,7 +24,7 @@ static ormd_query *open_query(fixture *f, const ormd_select *select, const ormd_
 
 	f->finished = ORM_EINTERNAL;
 	assert_ok(f, ormd_query_open(f->session, f->participant, select, options, note_finished, f, &query, &f->error));
-	assert_ok(f, f->finished);
+	assert_ok(f, wait_finished(f));
 	return query;
 }
 
@@ -117,8 +117,9 @@ static void add_users(fixture *f, int n)
 	char sql[256];
 
 	snprintf(sql, sizeof sql,
-		 "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < %d) "
-		 "INSERT INTO users(id, name, email) SELECT i, 'user' || i, NULL FROM c",
+		 "INSERT INTO users(id, name, email) "
+		 "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < %d) SELECT i, 'user' || i, "
+		 "NULL FROM c",
 		 n);
 	outside(f, sql);
 }
@@ -294,6 +295,8 @@ static void cell_that_does_not_fit_names_the_model(void **state)
 	ormd_query *query;
 	ormd_piece piece;
 
+	if (engine_under_test() != ENGINE_SQLITE)
+		skip(); /* the others keep a column's type themselves */
 	outside(f, "INSERT INTO users(id, name) VALUES (1, x'00ff')");
 	query = open_query(f, &select, NULL);
 	assert_int_equal(ormd_query_next(query, PIECE_SIZE, &piece, &f->error), ORM_EDATABASE);
@@ -414,8 +417,9 @@ static void unit_that_cannot_be_flushed_fails_the_query(void **state)
 	const uint64_t account = add(f, "Account", "owner balance", "ann", -1LL);
 	ormd_query *query = NULL;
 
+	f->finished = ORM_EINTERNAL;
 	assert_ok(f, ormd_query_open(f->session, f->participant, &select, NULL, note_finished, f, &query, &f->error));
-	assert_int_equal(f->finished, ORM_ECONSTRAINT);
+	assert_int_equal(wait_finished(f), ORM_ECONSTRAINT);
 	assert_string_equal(f->error.model, "Account");
 	ormd_query_close(query);
 	set(f, account, "balance", 1LL);

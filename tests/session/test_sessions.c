@@ -147,8 +147,10 @@ static void two_sessions_change_the_same_row(void **state)
 
 	commit(f);
 	new_session(&other, NULL);
+	other.finished = ORM_EINTERNAL;
 	assert_ok(f, ormd_query_open(other.session, other.participant, &select, NULL, note_finished, &other, &query,
 				     &f->error));
+	assert_ok(f, wait_finished(&other));
 	assert_ok(f, ormd_query_next(query, 1 << 16, &piece, &f->error));
 	same = piece.rows[0].handles[0];
 	ormd_query_close(query);

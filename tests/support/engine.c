@@ -22,6 +22,7 @@ typedef struct engine_ops {
 	void (*start)(engine_place *place); /* a server of this process's own; NULL: the engine has none */
 	void (*url)(const engine_place *place, const char *database, char url[SUPPORT_PATH_SIZE]);
 	const char *first_database; /* one that is always there, to make others from */
+	const char *others;         /* how many others are connected; NULL: nobody, ever */
 	const char *drop_suffix;    /* what makes DROP DATABASE cut who is connected */
 } engine_ops;
 
@@ -68,6 +69,8 @@ static const engine_ops engines[N_ENGINES] = {
 			       .start = start_postgresql,
 			       .url = postgresql_url,
 			       .first_database = "postgres",
+			       .others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND "
+					 "backend_type = 'client backend' AND pid <> pg_backend_pid()",
 			       .drop_suffix = " WITH (FORCE)"},
 	[ENGINE_MARIADB] = {.name = "mariadb",
 			    .scheme = "mariadb:",
@@ -75,6 +78,8 @@ static const engine_ops engines[N_ENGINES] = {
 			    .start = start_mariadb,
 			    .url = mariadb_url,
 			    .first_database = "",
+			    .others = "SELECT count(*) FROM information_schema.processlist WHERE db = database() AND "
+				      "id <> connection_id()",
 			    .drop_suffix = ""},
 };
 
@@ -254,6 +259,22 @@ int64_t engine_ask_number(const char *url, const char *sql)
 		support_die("%s gives '%s', not a number", sql, answer);
 	free(answer);
 	return number;
+}
+
+static bool is_alone(void *context)
+{
+	const char *url = context;
+
+	return engine_ask_number(url, engines[engine_of(url)].others) == 0;
+}
+
+void engine_wait_alone(const char *url)
+{
+	char own[ENGINE_URL_SIZE];
+
+	snprintf(own, sizeof own, "%s", url);
+	if (engines[engine_of(url)].others && !support_eventually(is_alone, own, SUPPORT_PATIENCE_MS))
+		support_die("others are still connected to %s", url);
 }
 
 char *engine_sql(test_engine engine, const char *sql)

@@ -42,6 +42,12 @@ int64_t engine_ask_number(const char *url, const char *sql); /* the first cell; 
 /* The same for statements that may fail: then false, and `answer`, owned as well, is the engine's message. */
 bool engine_try(const char *url, const char *sql, char **answer);
 
+/*
+ * Wait until nobody else is connected to the database: the engine may still be busy with what a killed program sent it.
+ * On SQLite nothing outlives its program.
+ */
+void engine_wait_alone(const char *url);
+
 /* SQL written as for engine_run, as this engine itself wants it: "name" becomes `name` for MariaDB. Owned (free()). */
 char *engine_sql(test_engine engine, const char *sql);
 

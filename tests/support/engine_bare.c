@@ -99,7 +99,9 @@ static MYSQL *connect_mariadb(const char *url)
 	    sscanf(url, "mariadb://%31[^@]@localhost/?socket=%255s", user, socket) != 2)
 		support_die("'%s' is no URL of support/mariadb.h", url);
 	mysql_options(connection, MYSQL_SET_CHARSET_NAME, "utf8mb4");
-	mysql_options(connection, MYSQL_INIT_COMMAND, "SET sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')");
+	mysql_options(connection, MYSQL_INIT_COMMAND,
+		      "SET sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES,PIPES_AS_CONCAT'), max_recursive_iterations = "
+		      "1000000");
 	mysql_real_connect(connection, NULL, user, "", database, 0, socket, CLIENT_MULTI_STATEMENTS);
 	return connection;
 }
