@@ -13,7 +13,8 @@ static const struct {
 	const ormd_driver *driver;
 } engines[] = {
 	{"sqlite", &ormd_driver_sqlite},
-	{"postgresql", NULL},
+	{"postgresql", &ormd_driver_postgresql},
+	{"postgres", &ormd_driver_postgresql},
 	{"mysql", &ormd_driver_mysql},
 	{"mariadb", &ormd_driver_mysql},
 };

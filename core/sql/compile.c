@@ -208,13 +208,20 @@ static void put_where(compiler *c, const ormd_select *select)
 	put_roots(c, &f, 0, f.n_roots);
 }
 
+static void put_direction(compiler *c, const orm_column *column, bool descending)
+{
+	const char *nullable = descending ? c->dialect->descending : c->dialect->ascending;
+
+	/* A column without NULLs is better off without a word about them, which would keep indexes from being used. */
+	put(c, column->nullable && nullable ? nullable : descending ? " DESC" : "");
+}
+
 static void put_order(compiler *c, const ormd_select *select)
 {
 	for (size_t i = 0; i < select->n_order; i++) {
 		put(c, i == 0 ? " ORDER BY " : ", ");
 		put_column(c, select->mapper, select->order[i].column);
-		if (select->order[i].descending)
-			put(c, " DESC");
+		put_direction(c, &select->mapper->columns[select->order[i].column], select->order[i].descending);
 	}
 }
 

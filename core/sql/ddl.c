@@ -178,6 +178,8 @@ static void put_foreign_key(const ormd_dialect *dialect, const orm_mapper *mappe
 	ormd_sql_identifier(dialect, key->target->table, out);
 	put_columns(dialect, key->target, key->target_columns, key->n_columns, out);
 	orm_buffer_puts(out, on_delete_clause(key->on_delete));
+	if (dialect->foreign_key_suffix)
+		orm_buffer_puts(out, dialect->foreign_key_suffix);
 }
 
 /* Does it lead to a table that may not be there yet when this one is created? Only within a cycle, and not to the table

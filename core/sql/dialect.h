@@ -17,10 +17,14 @@ typedef struct ormd_dialect {
 	uint32_t    max_parameters;        /* of one statement */
 	bool        transactional_ddl;
 	bool        alter_add_foreign_key; /* foreign keys of model cycles are added after the tables; else they are declared inline (the engine accepts forward references) */
+	const char *foreign_key_suffix;    /* may: what follows a foreign key's declaration so that its check can be put off */
 	const char *on_conflict_do_nothing; /* suffix of INSERT: " ON CONFLICT DO NOTHING" */
 	const char *insert_prefix_ignore;   /* or prefix, for engines that say INSERT IGNORE; exactly one of the two is set */
 	const char *insert_defaults;        /* what follows INSERT INTO <table> when no column is given: " DEFAULT VALUES" */
 	const char *like_escape;            /* what follows LIKE ? so that a backslash escapes % and _ */
+	/* may: what follows a nullable column in ORDER BY so that NULL comes before every value, and in descending order after them. NULL: it does so by itself */
+	const char *ascending;
+	const char *descending;
 	/* may: what follows a SELECT to lock its rows until the end of the transaction, and, after that, what makes it pass over rows that others have locked, or
 	   fail at once. NULL: the engine locks no rows */
 	const char *for_update;
@@ -41,6 +45,7 @@ typedef struct ormd_dialect {
 
 extern const ormd_dialect ormd_dialect_sqlite;
 extern const ormd_dialect ormd_dialect_mysql;
+extern const ormd_dialect ormd_dialect_postgresql;
 
 void ormd_sql_identifier(const ormd_dialect *dialect, const char *name, orm_buffer *out); /* quoted */
 
