@@ -5,6 +5,8 @@
 
 #include "client/binding.h"
 
+#define MAX_KEY_ARGUMENTS 6 /* as ORM_ARGS_ gives at most */
+
 /*
  * One value per key column, in `values` (room for max_values); text and bytes are borrowed. ORM_EINVAL, naming the
  * column, for a wrong number or type. *possible is false when no row can have this key: a number outside of the

@@ -8,8 +8,6 @@
 #include "client/query.h"
 #include "model/fail.h"
 
-#define MAX_KEY_ARGUMENTS 6 /* as ORM_ARGS_ gives at most */
-
 static orm_object *find(orm_session *session, const void *object)
 {
 	orm_object *found = orm_mirror_find(session->mirror, object);

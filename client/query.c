@@ -403,3 +403,25 @@ void orm_populate_existing(orm_query *query)
 	if (enter(query, NULL))
 		query->populate_existing = true;
 }
+
+static void lock_rows(orm_query *query, Ormd__V1__Lock lock)
+{
+	if (enter(query, NULL))
+		query->lock = lock;
+}
+
+void orm_for_update(orm_query *query)
+{
+	if (query && query->lock == ORMD__V1__LOCK__LOCK_NONE) /* the others say more */
+		lock_rows(query, ORMD__V1__LOCK__LOCK_WAIT);
+}
+
+void orm_skip_locked(orm_query *query)
+{
+	lock_rows(query, ORMD__V1__LOCK__LOCK_SKIP);
+}
+
+void orm_no_wait(orm_query *query)
+{
+	lock_rows(query, ORMD__V1__LOCK__LOCK_FAIL);
+}

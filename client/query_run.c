@@ -3,6 +3,7 @@
 #include "client/query_state.h"
 
 #include "base/error.h"
+#include "client/arguments.h"
 
 static const orm_list no_rows;
 
@@ -115,6 +116,8 @@ static bool fill_statement(orm_query *query, Ormd__V1__Statement *statement, Orm
 	statement->limit = query->limited && query->limit < limit ? query->limit : limit;
 	statement->has_offset = query->offset > 0;
 	statement->offset = query->offset;
+	statement->has_lock = query->lock != ORMD__V1__LOCK__LOCK_NONE;
+	statement->lock = query->lock;
 	if (kind != ORMD__V1__RESULT_KIND__RESULT_ROWS)
 		return true;
 	statement->load = (uint32_t *)(void *)query->loads.data;
@@ -277,4 +280,53 @@ bool orm_exists_object(orm_session *session, const orm_model *model, const void 
 
 	orm_query_free(query);
 	return exists;
+}
+
+/* ---- by key, locked ---- */
+
+/* NULL if it failed, which sticks. */
+static orm_query *locked(orm_session *session, const orm_layout *layout, const orm_value *key)
+{
+	orm_query *query = query_new(session, layout);
+
+	for (size_t i = 0; query && i < layout->mapper->n_key; i++) {
+		const orm_column *column = &layout->mapper->columns[layout->mapper->key[i]];
+		Ormd__V1__Value *value = query_value(query, column, &key[i]);
+		Ormd__V1__Value **values =
+			value ? orm_arena_memdup(&query->arena, &value, sizeof(Ormd__V1__Value *)) : NULL;
+
+		if (values)
+			query_put_term(query, ORMD__V1__OPERATOR__OP_EQ, column->number, values, 1);
+		else if (value)
+			session_fail_with(session, ORM_ENOMEM, "out of memory");
+	}
+	if (query)
+		query->lock = ORMD__V1__LOCK__LOCK_WAIT;
+	return query;
+}
+
+void *orm_get_object_for_update(orm_session *session, const orm_model *model, const orm_arg *arguments,
+				size_t n_arguments)
+{
+	orm_value key[MAX_KEY_ARGUMENTS];
+	orm_error error = {0};
+	bool possible = false;
+
+	if (session_enter(session) != ORM_OK)
+		return NULL;
+
+	const orm_layout *layout = session_layout(session, model);
+
+	if (!layout)
+		return NULL;
+	if (arguments_key(layout, arguments, n_arguments, MAX_KEY_ARGUMENTS, key, &possible, &error) != ORM_OK) {
+		session_fail(session, &error);
+		return NULL;
+	}
+
+	orm_query *query = possible ? locked(session, layout, key) : NULL;
+	void *object = query ? run_first(query) : NULL;
+
+	orm_query_free(query);
+	return object;
 }

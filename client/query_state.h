@@ -18,6 +18,7 @@ struct orm_query {
 	uint64_t limit;
 	uint64_t offset;
 	bool populate_existing;
+	Ormd__V1__Lock lock;
 	orm_query *next, *previous; /* the session's others */
 };
 

@@ -82,6 +82,8 @@ static void open_session(orm_session *session, const char *name, const orm_join_
 	request.on_death = o->on_death == ORM_ON_DEATH_KEEP ? ORMD__V1__ON_DEATH__ON_DEATH_KEEP
 							    : ORMD__V1__ON_DEATH__ON_DEATH_ROLLBACK;
 	request.must_exist = o->must_exist;
+	request.has_isolation = o->isolation != ORM_ISOLATION_DEFAULT;
+	request.isolation = (Ormd__V1__Isolation)o->isolation;
 
 	status = try_open(session, &request, deadline_us, &error);
 	/* Gone since we connected, or another that does not know our models. */
@@ -135,6 +137,16 @@ static orm_session *new_open_session(orm_db *db, const char *name, const orm_joi
 orm_session *orm_session_open(orm_db *db)
 {
 	return new_open_session(db, NULL, NULL, false);
+}
+
+_Static_assert((int)ORM_SERIALIZABLE == (int)ORMD__V1__ISOLATION__ISOLATION_SERIALIZABLE,
+	       "orm_isolation has the wire's numbers");
+
+orm_session *orm_session_open_with(orm_db *db, const orm_session_options *options)
+{
+	const orm_join_options alone = {.isolation = options ? options->isolation : ORM_ISOLATION_DEFAULT};
+
+	return new_open_session(db, NULL, &alone, false);
 }
 
 orm_session *orm_session_join(orm_db *db, const char *name, const orm_join_options *options)

@@ -196,6 +196,14 @@ typedef struct rpc_server_stats {
 } rpc_server_stats;
 void rpc_server_stats_get(const rpc_server *server, rpc_server_stats *stats);
 
+/*
+ * This worker is going to wait for what another call has to bring about (a lock in the database): another thread takes its place until
+ * rpc_server_end_wait, so that the other call finds a worker. False: there is none left, and no thread to be had; end it all the same. Nothing
+ * happens on threads that are no workers.
+ */
+bool rpc_server_begin_wait(rpc_server *server);
+void rpc_server_end_wait(rpc_server *server);
+
 /* Run `work` on a worker thread soon. False when the server is ending. */
 bool rpc_server_post(rpc_server *server, void (*work)(void *context), void *context);
 

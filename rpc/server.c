@@ -211,6 +211,16 @@ void rpc_server_stats_get(const rpc_server *server, rpc_server_stats *stats)
 	};
 }
 
+bool rpc_server_begin_wait(rpc_server *server)
+{
+	return rpc_workers_begin_wait(&server->workers);
+}
+
+void rpc_server_end_wait(rpc_server *server)
+{
+	rpc_workers_end_wait(&server->workers);
+}
+
 bool rpc_server_post(rpc_server *server, void (*work)(void *context), void *context)
 {
 	posted_work *posted = atomic_load(&server->closing) ? NULL : malloc(sizeof *posted);
@@ -270,6 +280,7 @@ static void init_locks(rpc_server *server)
 	pthread_cond_init(&server->idle_wake, &monotonic);
 	pthread_mutex_init(&server->workers.lock, NULL);
 	pthread_cond_init(&server->workers.wake, NULL);
+	pthread_cond_init(&server->workers.gone, NULL);
 	pthread_mutex_init(&server->canary_lock, NULL);
 	pthread_cond_init(&server->canary_wake, &monotonic);
 	pthread_condattr_destroy(&monotonic);

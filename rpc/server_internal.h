@@ -51,8 +51,11 @@ typedef struct rpc_workers {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	rpc_work *first, *last;
+	pthread_cond_t gone; /* a substitute has */
 	pthread_t *threads;
 	size_t n_threads;
+	size_t n_substitutes; /* further ones, for those that wait */
+	size_t n_waiting;
 	size_t n_idle;
 	bool ending;
 } rpc_workers;
@@ -60,6 +63,8 @@ typedef struct rpc_workers {
 bool rpc_workers_start(rpc_workers *workers, size_t n);
 void rpc_workers_put(rpc_workers *workers, rpc_work *work); /* never fails; at the end's beginning still runs it */
 bool rpc_workers_is_one(const rpc_workers *workers);        /* is this thread one of them? */
+bool rpc_workers_begin_wait(rpc_workers *workers);          /* see rpc_server_begin_wait */
+void rpc_workers_end_wait(rpc_workers *workers);
 void rpc_workers_end(rpc_workers *workers);                 /* runs what is queued, then joins */
 
 /* A request that waits for its answer. For nng's connections it is a context, used again and again; for lines it lives

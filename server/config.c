@@ -43,6 +43,8 @@ const ormd_option ormd_options[] = {
 	 "The lease of a participant on this machine whose process still lives"},
 	{NULL, "wait", 0, "TIME", ORMD_OPTION_DURATION, AT(wait_ms), 1, LONGEST_MS, "30s",
 	 "How long a call without a deadline waits for its turn to write"},
+	{NULL, "max-transaction", 0, "TIME", ORMD_OPTION_DURATION, AT(max_transaction_ms), 0, LONGEST_MS, "60s",
+	 "Roll back a session's own database transaction (isolation, row locks) that is open for longer; 0: never"},
 	{NULL, "idle-timeout", 0, "TIME", ORMD_OPTION_DURATION, AT(idle_timeout_ms), 0, LONGEST_MS, "0",
 	 "End when no client was connected for so long; 0: never"},
 	{NULL, "drain-timeout", 0, "TIME", ORMD_OPTION_DURATION, AT(drain_timeout_ms), 0, LONGEST_MS, "5s",

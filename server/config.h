@@ -42,6 +42,7 @@ typedef struct ormd_config {
 	int64_t idle_timeout_ms;  /* end when no client is connected for so long; 0: never */
 	int64_t lease_ms;         /* a participant whose connection is gone for longer is dead */
 	int64_t grace_ms;         /* the same for one on this machine whose process lives */
+	int64_t max_transaction_ms; /* how long a session's own database transaction may be open; 0: no limit */
 	int64_t drain_timeout_ms; /* how long running calls may take to finish at the end */
 
 	size_t max_message;        /* bytes of one message either way */

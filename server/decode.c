@@ -382,6 +382,7 @@ orm_status ormd_decode_statement(const orm_registry *registry, const Ormd__V1__S
 		.n_order = message->n_order,
 		.limit = message->has_limit ? message->limit : ORMD_NO_LIMIT,
 		.offset = message->offset,
+		.lock = (ormd_lock)message->lock,
 	};
 	orm_status status = ormd_select_check(&decoded, error);
 	if (status < 0)

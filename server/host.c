@@ -46,8 +46,10 @@ void ormd_host_unref(ormd_host *host)
 	free(host);
 }
 
-ormd_host *ormd_host_open(ormd_daemon *daemon, const orm_registry *registry, const char *name, ormd_on_death on_death, orm_error *error)
+ormd_host *ormd_host_open(ormd_daemon *daemon, const orm_registry *registry, const ormd_session_options *options, orm_error *error)
 {
+	ormd_session_options limited = *options;
+	const char *name = options->name;
 	ormd_host *host = calloc(1, sizeof *host);
 	if (!host || (name && !(host->name = strdup(name)))) {
 		free(host);
@@ -58,9 +60,10 @@ ormd_host *ormd_host_open(ormd_daemon *daemon, const orm_registry *registry, con
 	atomic_init(&host->references, 2); /* the maps' and the caller's */
 	host->daemon = daemon;
 	host->opened_us = orm_clock_us();
-	host->session = ormd_session_new(
-		registry, daemon->database,
-		&(ormd_session_options){.name = name, .on_death = on_death, .max_memory = daemon->config->max_session_memory}, error);
+	host->transaction_until_us = ORM_NO_DEADLINE;
+	limited.max_memory = daemon->config->max_session_memory;
+	limited.max_transaction_ms = daemon->config->max_transaction_ms;
+	host->session = ormd_session_new(registry, daemon->database, &limited, error);
 	if (!host->session)
 		goto out;
 
@@ -136,7 +139,7 @@ ormd_host **ormd_hosts_list(ormd_daemon *daemon, size_t *n)
 
 /* ---- turns ---- */
 
-static void answer_waiters(ormd_host *host);
+static void end_turn(ormd_host *host);
 
 static ormd_task *take_task(ormd_host *host)
 {
@@ -182,7 +185,7 @@ static void pass_on(ormd_host *host)
 /* Take the next task, or give up the turn. */
 static ormd_task *next_task(ormd_host *host)
 {
-	answer_waiters(host);
+	end_turn(host);
 	pthread_mutex_lock(&host->lock);
 	ormd_task *task = take_task(host);
 	if (!task)
@@ -245,7 +248,7 @@ void ormd_host_post(ormd_host *host, ormd_task *task)
 
 void ormd_host_release(ormd_host *host)
 {
-	answer_waiters(host);
+	end_turn(host);
 	pthread_mutex_lock(&host->lock);
 	bool more = host->first != NULL;
 	if (!more)
@@ -349,9 +352,10 @@ static void answer_waiter(ormd_host *host, ormd_waiter *waiter)
 	free(waiter);
 }
 
-/* With the turn: answer those that have news, whose time is up or whose caller gave up. */
-static void answer_waiters(ormd_host *host)
+/* With the turn, at its end: answer those that have news, whose time is up or whose caller gave up; and note until when a transaction may be open. */
+static void end_turn(ormd_host *host)
 {
+	const int64_t until_us = ormd_session_transaction_until(host->session);
 	bool         all = host->ended || atomic_load_explicit(&host->daemon->draining, memory_order_relaxed);
 	ormd_waiter *due = NULL;
 	pthread_mutex_lock(&host->lock);
@@ -369,7 +373,11 @@ static void answer_waiters(ormd_host *host)
 			}
 		}
 	}
+	const bool wake = host->transaction_until_us != until_us && until_us != ORM_NO_DEADLINE;
+	host->transaction_until_us = until_us;
 	pthread_mutex_unlock(&host->lock);
+	if (wake)
+		ormd_liveness_wake_at(host->daemon->liveness, until_us);
 	while (due) {
 		ormd_waiter *waiter = due;
 		due = waiter->next;
@@ -377,10 +385,10 @@ static void answer_waiters(ormd_host *host)
 	}
 }
 
-/* A turn with nothing to do but what every turn ends with: looking after the waiters. */
+/* A turn with nothing to do but what every turn ends with: looking after the waiters; and after the transaction. */
 static ormd_turn run_nudge(ormd_host *host, ormd_task *task)
 {
-	(void)host;
+	ormd_session_expire_transaction(host->session);
 	free(task);
 	return ORMD_TURN_OVER;
 }
@@ -414,6 +422,12 @@ void ormd_host_tick(ormd_host *host, int64_t now_us)
 	bool    due = false;
 	int64_t next_us = ORM_NO_DEADLINE;
 	pthread_mutex_lock(&host->lock);
+	if (host->transaction_until_us > now_us) {
+		next_us = host->transaction_until_us;
+	} else {
+		due = true;
+		host->transaction_until_us = ORM_NO_DEADLINE; /* the end of each turn notes it again */
+	}
 	for (const ormd_waiter *waiter = host->waiters; waiter; waiter = waiter->next) {
 		if (waiter->until_us <= now_us || rpc_call_cancelled(waiter->call))
 			due = true;

@@ -62,11 +62,12 @@ struct ormd_host {
 	ormd_task      *first, *last;
 	bool            busy;    /* a task runs, or is held */
 	ormd_waiter    *waiters;
+	int64_t         transaction_until_us; /* when the session's transaction is to be rolled back; ORM_NO_DEADLINE: none is open */
 	atomic_int      references;
 };
 
-/* A new host for a new session, in the daemon's maps. `name` NULL: private. NULL and ORM_EEXIST if a shared one of that name is there. Caller gets a reference. */
-ormd_host *ormd_host_open(ormd_daemon *daemon, const orm_registry *registry, const char *name, ormd_on_death on_death, orm_error *error);
+/* A new host for a new session, in the daemon's maps; the limits come from the configuration. NULL and ORM_EEXIST if a shared one of that name is there. Caller gets a reference. */
+ormd_host *ormd_host_open(ormd_daemon *daemon, const orm_registry *registry, const ormd_session_options *options, orm_error *error);
 
 /* By id or by name; with a reference, to be given back by ormd_host_unref. NULL: none. */
 ormd_host *ormd_host_find(ormd_daemon *daemon, uint64_t id);
@@ -104,7 +105,7 @@ bool ormd_host_wait(ormd_host *host, rpc_call *call, uint32_t participant, uint6
 void ormd_hosts_end_waits(ormd_daemon *daemon);
 /* For the running task: a host that nobody takes part in ends; nobody finds it any more. ormd_host_leave does it for the last participant. */
 void ormd_host_close(ormd_host *host);
-/* Answer the waiters whose time is up. Posts a task; from the liveness thread. */
+/* Answer the waiters whose time is up, and end a transaction whose time is. Posts a task; from the liveness thread. */
 void ormd_host_tick(ormd_host *host, int64_t now_us);
 
 #endif

@@ -47,6 +47,17 @@ static void connect_program(rpc_call *call, const ProtobufCMessage *message, voi
 typedef orm_status schema_change(ormd_database *database, const orm_registry *registry, int64_t deadline_us, uint32_t *n_tables,
                                  orm_error *error);
 
+/* For its turn, which a session's transaction may have. */
+static void wait_for_change(ormd_daemon *daemon, schema_change *change, const orm_registry *registry, int64_t deadline_us, uint32_t *n_tables,
+                            orm_error *error)
+{
+	if (rpc_server_begin_wait(daemon->rpc))
+		change(daemon->database, registry, deadline_us, n_tables, error);
+	else
+		orm_fail(error, ORM_ELIMIT, "too many calls wait for their turn in the database; try again later");
+	rpc_server_end_wait(daemon->rpc);
+}
+
 static void change_schema(rpc_call *call, const ProtobufCMessage *message, ormd_daemon *daemon, schema_change *change)
 {
 	const Ormd__V1__SchemaRequest *request = (const Ormd__V1__SchemaRequest *)message;
@@ -56,7 +67,7 @@ static void change_schema(rpc_call *call, const ProtobufCMessage *message, ormd_
 	if (!registry)
 		orm_fail(&error, ORM_ELOST, "the server has been restarted and does not know these models: connect again");
 	else
-		change(daemon->database, registry, rpc_call_deadline(call), &n_tables, &error);
+		wait_for_change(daemon, change, registry, rpc_call_deadline(call), &n_tables, &error);
 	if (error.code < 0) {
 		ormd_fail_call(call, &error, NULL);
 		return;
@@ -92,7 +103,11 @@ static void commit_status(rpc_call *call, const ProtobufCMessage *message, void 
 	ormd_outcome outcome = ORMD_OUTCOME_UNKNOWN;
 	const void  *result = NULL;
 	size_t       result_size = 0;
-	if (ormd_commit_settle(daemon->database, &id, rpc_call_deadline(call), rpc_call_arena(call), &outcome, &result, &result_size, &error) < 0) {
+	rpc_server_begin_wait(daemon->rpc); /* without a worker left it is tried all the same: it ends by its deadline */
+	orm_status status =
+		ormd_commit_settle(daemon->database, &id, rpc_call_deadline(call), rpc_call_arena(call), &outcome, &result, &result_size, &error);
+	rpc_server_end_wait(daemon->rpc);
+	if (status < 0) {
 		ormd_fail_call(call, &error, NULL);
 		return;
 	}

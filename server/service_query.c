@@ -70,10 +70,15 @@ static ormd_turn run_pull(ormd_host *host, ormd_task *task)
 	Ormd__V1__QueryReply reply = ORMD__V1__QUERY_REPLY__INIT;
 	ormd_piece           piece = {0};
 	orm_error            error = {0};
+	bool                 waits = ormd_session_may_wait(host->session);
+	if (waits) /* another session's call, that is: what can be had is all the same */
+		rpc_server_begin_wait(host->daemon->rpc);
 	if (host->ended)
 		orm_fail(&error, ORM_ELOST, "the session has ended");
 	else if (ormd_query_next(stream->query, PIECE_SIZE, &piece, &error) == ORM_OK)
 		encode_piece(stream, &piece, rpc_pull_arena(pull), &reply, &error);
+	if (waits)
+		rpc_server_end_wait(host->daemon->rpc);
 	if (error.code < 0)
 		ormd_fail_pull(pull, &error);
 	else
@@ -181,10 +186,14 @@ static ormd_turn work_query(ormd_session_call *this)
 	                                     &options.load, &options.n_load, &error) < 0)
 		return refuse(this, stream, &error);
 	ormd_session *session = this->host->session;
-	uint32_t      participant = this->member->number;
-	if (ormd_query_open(session, participant, &select, &options, query_ready, stream, &stream->query, &error) < 0)
-		return refuse(this, stream, &error);
-	return ORMD_TURN_HELD;
+	rpc_server   *rpc = this->host->daemon->rpc;
+	bool          waits = select.lock != ORMD_LOCK_NONE && !ormd_session_may_wait(session); /* else it is known to */
+	orm_status    status = waits ? ormd_session_call_begin_wait(this, &error) : ORM_OK;
+	if (status == ORM_OK)
+		status = ormd_query_open(session, this->member->number, &select, &options, query_ready, stream, &stream->query, &error);
+	if (waits)
+		rpc_server_end_wait(rpc);
+	return status == ORM_OK ? ORMD_TURN_HELD : refuse(this, stream, &error);
 }
 
 void ormd_handle_query(rpc_call *call, const ProtobufCMessage *message, void *daemon)

@@ -29,7 +29,25 @@ static ormd_turn run_session_call(ormd_host *host, ormd_task *task)
 		return ORMD_TURN_OVER;
 	}
 	this->member->seen = this->at->seen;
-	return this->work(this);
+	if (this->answered || !ormd_session_may_wait(host->session))
+		return this->work(this);
+
+	rpc_server *rpc = host->daemon->rpc;
+	ormd_turn   turn = ORMD_TURN_OVER;
+	if (ormd_session_call_begin_wait(this, &error) < 0)
+		ormd_fail_call(this->call, &error, NULL);
+	else
+		turn = this->work(this); /* the call, and the host's turn, may be over */
+	rpc_server_end_wait(rpc);
+	return turn;
+}
+
+/* Without a worker left, who is in a transaction must still come to its end. */
+orm_status ormd_session_call_begin_wait(ormd_session_call *this, orm_error *error)
+{
+	if (rpc_server_begin_wait(this->host->daemon->rpc) || ormd_session_transaction_until(this->host->session) != ORM_NO_DEADLINE)
+		return ORM_OK;
+	return orm_fail(error, ORM_ELIMIT, "too many sessions wait for their transaction; try again later");
 }
 
 ormd_session_call *ormd_session_call_new(rpc_call *call, const Ormd__V1__At *at, const ProtobufCMessage *request, ormd_session_work *work)
@@ -82,6 +100,8 @@ bool ormd_session_call_try(ormd_daemon *daemon, rpc_call *call, const Ormd__V1__
 bool ormd_session_call_is_small(const ormd_session_call *this, const Ormd__V1__Draft *message)
 {
 	const ormd_session *session = this->host->session;
+	if (ormd_session_may_wait(session))
+		return false;
 	if (ormd_session_n_pending(session) > SMALL_UNIT || ormd_session_revision(session) > this->at->seen + SMALL_NEWS)
 		return false;
 	for (size_t i = 0; message && i < message->n_adds; i++) {
@@ -242,8 +262,16 @@ failed:
 static ormd_host *find_or_open(ormd_daemon *daemon, const Ormd__V1__OpenRequest *request, const orm_registry *registry, bool *created,
                                orm_error *error)
 {
-	const char   *name = request->name;
-	ormd_on_death on_death = request->on_death == ORMD__V1__ON_DEATH__ON_DEATH_KEEP ? ORMD_ON_DEATH_KEEP : ORMD_ON_DEATH_ROLLBACK;
+	const char          *name = request->name;
+	ormd_session_options options = {
+		.name = name,
+		.on_death = request->on_death == ORMD__V1__ON_DEATH__ON_DEATH_KEEP ? ORMD_ON_DEATH_KEEP : ORMD_ON_DEATH_ROLLBACK,
+		.isolation = (orm_isolation)request->isolation,
+	};
+	if ((unsigned)request->isolation > ORM_SERIALIZABLE) {
+		orm_fail(error, ORM_EINVAL, "a session was asked for with an unknown isolation level, %d", (int)request->isolation);
+		return NULL;
+	}
 	for (;;) {
 		ormd_host *host = name ? ormd_host_find_named(daemon, name) : NULL;
 		if (host)
@@ -252,7 +280,7 @@ static ormd_host *find_or_open(ormd_daemon *daemon, const Ormd__V1__OpenRequest 
 			orm_fail(error, ORM_ENOTFOUND, "there is no session named '%s'", name ? name : "");
 			return NULL;
 		}
-		if ((host = ormd_host_open(daemon, registry, name, on_death, error))) {
+		if ((host = ormd_host_open(daemon, registry, &options, error))) {
 			*created = true;
 			return host;
 		}

@@ -39,6 +39,12 @@ bool ormd_session_call_try(ormd_daemon *daemon, rpc_call *call, const Ormd__V1__
 /* Can a call with this draft be worked on by a thread that others wait for? Only if the unit is small and nothing is asked of the database. */
 bool ormd_session_call_is_small(const ormd_session_call *this, const Ormd__V1__Draft *message);
 
+/*
+ * The call is going to wait for a transaction's turn or locks, which another session's call gives up: see rpc_server_begin_wait. ORM_ELIMIT: too many
+ * do. rpc_server_end_wait follows in either case.
+ */
+orm_status ormd_session_call_begin_wait(ormd_session_call *this, orm_error *error);
+
 /* Publish the draft that came with a call (may be NULL or empty), or, with `more`, the part of one. */
 orm_status ormd_session_call_publish(ormd_session_call *this, const Ormd__V1__Draft *message, bool more, ormd_published *published,
                                      orm_error *error);

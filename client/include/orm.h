@@ -204,6 +204,40 @@ ORM_API orm_status orm_drop_all(orm_db *db);
 /* A session of this process alone. Never NULL except out of memory. One call. Owned. */
 ORM_API orm_session *orm_session_open(orm_db *db);
 
+/*
+ * The same with options; NULL for the defaults: orm_session_open_with(db, &(orm_session_options){ .isolation = ORM_SERIALIZABLE }).
+ *
+ * With ORM_ISOLATION_DEFAULT no database transaction is open between two calls: the commit is one, and version columns guard what was read
+ * (ORM_ESTALE). With another level the unit of work has one transaction from its first call that needs the database until orm_commit or
+ * orm_rollback: it sees what that level promises, at least, and holds what the engine holds for it meanwhile (SQLite: the right to write, so that
+ * other units wait). ORM_ERETRY, from any call, says that it met another: nothing was written, run the whole unit again, as orm_run does. One that
+ * is open for longer than the server's max-transaction is rolled back: ORM_ETIMEOUT. docs/transactions.md.
+ */
+typedef struct orm_session_options {
+	orm_isolation isolation;
+} orm_session_options;
+ORM_API orm_session *orm_session_open_with(orm_db *db, const orm_session_options *options);
+
+/* A unit of work: reads and changes what it likes in `session`, which it neither commits nor closes. Negative: orm_status, it failed. */
+typedef orm_status orm_run_function(orm_session *session, void *arg);
+
+/*
+ * Run a unit of work in a session of its own, and commit it. If it met another (ORM_ERETRY, ORM_ESTALE), or its server was restarted (ORM_ELOST),
+ * from any call or the commit, nothing was written: it is run again, from the start and in a new session, after a random pause that grows with every
+ * try, until it succeeds, has failed 10 times, or the connection's timeout has passed. So `unit` may be called several times, and reads anew what
+ * it changes. Other failures are rolled back and returned: the session's first one, or else what `unit` returned.
+ */
+ORM_API orm_status orm_run(orm_db *db, orm_run_function *unit, void *arg);
+
+/* The same with options; NULL for the defaults, 0 or NULL members for each default. */
+typedef struct orm_run_options {
+	orm_isolation isolation;
+	unsigned      max_tries;  /* 10 */
+	int64_t       timeout_ms; /* for all tries together: the connection's */
+	orm_error    *error;      /* where to write what went wrong; code ORM_OK after success */
+} orm_run_options;
+ORM_API orm_status orm_run_with(orm_db *db, const orm_run_options *options, orm_run_function *unit, void *arg);
+
 typedef enum orm_on_death {
 	ORM_ON_DEATH_ROLLBACK = 0, /* a participant died: the whole unit is rolled back, since a part of it is missing */
 	ORM_ON_DEATH_KEEP = 1      /* keep what it had published */
@@ -213,6 +247,8 @@ typedef struct orm_join_options {
 	const char  *participant; /* this participant's name, for the others; default: the program's */
 	orm_on_death on_death;    /* the session's rule; the first participant's counts */
 	bool         must_exist;  /* ORM_ENOTFOUND rather than create it */
+	/* The session's; the first participant's counts. Other than the default, the database's locks are held while the unit waits for its participants. */
+	orm_isolation isolation;
 } orm_join_options;
 
 /*
@@ -288,6 +324,9 @@ ORM_API void orm_delete(orm_session *session, const void *object);
  * an object that is mirrored; else one call.
  */
 #define orm_get(session, T, ...) ((T *)orm_get_object((session), &T##_model, ORM_ARGS_(__VA_ARGS__)))
+
+/* The same with the row locked until orm_commit or orm_rollback, as orm_for_update does; its values are those that were locked. One call. */
+#define orm_get_for_update(session, T, ...) ((T *)orm_get_object_for_update((session), &T##_model, ORM_ARGS_(__VA_ARGS__)))
 
 /*
  * Filters are members of the model with the values that they must equal, all of them: orm_first(s, User, .name = "Alice"). NULL matches NULL. A to-one relationship may be
@@ -383,6 +422,17 @@ ORM_API void orm_offset(orm_query *query, uint64_t n);
 /* Objects that are mirrored already are refreshed from their rows, except members with unsent edits. */
 ORM_API void orm_populate_existing(orm_query *query);
 
+/*
+ * Lock the rows that it finds until orm_commit or orm_rollback (SELECT .. FOR UPDATE), and show what was locked, except in members with unsent edits:
+ * so that nobody changes them between reading and writing. The session has a transaction from then on, see orm_session_options. Waits for who
+ * has them locked: ORM_ETIMEOUT after the session's timeout, or the engine's. With orm_skip_locked rows that others have locked are passed over;
+ * with orm_no_wait they are ORM_ETIMEOUT at once. What is loaded along is not locked. An engine that locks no rows (SQLite) locks the whole database
+ * against other writers: then there is nothing to pass over, and orm_no_wait does not wait for that. Not for counts (ORM_EINVAL).
+ */
+ORM_API void orm_for_update(orm_query *query);
+ORM_API void orm_skip_locked(orm_query *query);
+ORM_API void orm_no_wait(orm_query *query);
+
 /* Run it. One call (long results come in several). Without an order: by primary key. */
 #define orm_query_all(query, T)   (*(const T##_list *)orm_query_all_objects((query), &T##_model))
 #define orm_query_first(query, T) ((T *)orm_query_first_object((query), &T##_model))
@@ -459,6 +509,7 @@ typedef struct orm_list {
 
 ORM_API void      *orm_add_object(orm_session *session, const orm_model *model, const void *example, const char *designators);
 ORM_API void      *orm_get_object(orm_session *session, const orm_model *model, const orm_arg *key, size_t n_key);
+ORM_API void      *orm_get_object_for_update(orm_session *session, const orm_model *model, const orm_arg *key, size_t n_key);
 ORM_API void      *orm_first_object(orm_session *session, const orm_model *model, const void *example, const char *designators);
 ORM_API const void *orm_all_objects(orm_session *session, const orm_model *model, const void *example, const char *designators);
 ORM_API int64_t    orm_count_objects(orm_session *session, const orm_model *model, const void *example, const char *designators);

@@ -153,7 +153,8 @@ static bool make_pools(ormd_database *database, const ormd_database_options *opt
 	database->workers = calloc(database->max_workers, sizeof *database->workers);
 	/* One more than there are workers: for keys, which a unit needs before it is written. */
 	database->writers = new_pool(driver, options->url, (uint32_t)database->max_workers + 1, &writer, "writing");
-	return database->workers && database->writers;
+	database->pinned = new_pool(driver, options->url, (uint32_t)database->max_workers, &writer, "a transaction");
+	return database->workers && database->writers && database->pinned;
 }
 
 static void free_memory(ormd_database *database)
@@ -162,6 +163,7 @@ static void free_memory(ormd_database *database)
 	for (size_t i = 0; i < database->n_replicas; i++)
 		ormd_pool_free(database->replicas[i]);
 	ormd_pool_free(database->writers);
+	ormd_pool_free(database->pinned);
 	while (database->lost) {
 		lost_backend *lost = database->lost;
 

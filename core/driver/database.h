@@ -76,6 +76,9 @@ typedef enum ormd_job_end {
 	ORMD_JOB_ROLLBACK   /* undo it: the run was only to look (a query over pending changes) */
 } ormd_job_end;
 
+/* Is there only one connection for all, and in a pinned transaction now? Then ormd_database_take_reader waits for its end. */
+bool ormd_database_is_held(ormd_database *database);
+
 /* The end of ormd_database_pin's transaction; the connection is not the caller's any more. ORM_ERETRY: nothing was written, the whole unit may be done
    again. ORM_EUNKNOWN: settle it by its id. A rollback always succeeds. */
 orm_status ormd_database_unpin(ormd_database *database, ormd_connection *connection, ormd_job_end end, orm_error *error);
@@ -127,6 +130,8 @@ orm_status ormd_database_reserve_keys(ormd_database *database, const orm_mapper 
                                       orm_error *error);
 /* Would ormd_database_reserve_keys just count now, without asking? For threads that should not wait. What others write may change it at any time. */
 bool       ormd_database_has_keys(ormd_database *database, const orm_mapper *mapper, uint32_t count);
+/* Where this server counts: ask for the table's largest key by this connection, which is in a pinned transaction, so that reserving only counts. */
+orm_status ormd_database_learn_keys(ormd_database *database, ormd_connection *connection, const orm_mapper *mapper, orm_error *error);
 void       ormd_database_note_key(ormd_database *database, const orm_mapper *mapper, int64_t key);
 /* The table was dropped: its successor's keys start at 1 again. */
 void       ormd_database_restart_keys(ormd_database *database, const orm_mapper *mapper);

@@ -36,7 +36,7 @@ static void finish(job_group *group, ormd_job *job, orm_status status)
 	ormd_job_list_append(&group->told, job);
 }
 
-static void close_writer(ormd_database *database)
+void ormd_database_close_writer(ormd_database *database)
 {
 	if (database->is_private) /* which would take all data with it */
 		return;
@@ -53,7 +53,7 @@ static void roll_back(job_group *group)
 
 	database->driver->rollback(database->writer);
 	if (database->driver->in_transaction(database->writer))
-		close_writer(database); /* which no transaction survives */
+		ormd_database_close_writer(database); /* which no transaction survives */
 	group->is_open = false;
 }
 
@@ -218,7 +218,7 @@ static void commit(job_group *group)
 		/* What this connection believes of the log is not to be trusted any more. */
 		ormd_database_log(database, LOG_ERR, "%s: %s", database->url, error.message);
 		if (database->writer)
-			close_writer(database);
+			ormd_database_close_writer(database);
 	}
 }
 

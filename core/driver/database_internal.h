@@ -54,6 +54,8 @@ struct ormd_database {
 	size_t n_replicas;
 	_Atomic(size_t) next_replica;
 	ormd_pool *writers;  /* NULL: one connection writes */
+	ormd_pool *pinned;   /* likewise; apart, so that transactions that stay open take no worker's connection */
+	atomic_bool writer_is_pinned;
 
 	pthread_mutex_t lock; /* for all that follows */
 
@@ -93,6 +95,9 @@ bool ormd_database_start_thread(pthread_t *thread, void *(*function)(void *), vo
 
 /* Open the writer's connection, and make our tables. For the leader. */
 orm_status ormd_database_open_writer(ormd_database *database, orm_error *error);
+
+/* After a commit of unknown outcome: the next transaction opens it again. For the leader. */
+void ormd_database_close_writer(ormd_database *database);
 
 /* Is this thread the leader? Not locked. */
 bool ormd_database_is_leader(ormd_database *database);

@@ -275,6 +275,30 @@ orm_status ormd_database_reserve_keys(ormd_database *database, const orm_mapper 
 	return status;
 }
 
+/* While it is pinned nobody else writes, and the generation stays. */
+orm_status ormd_database_learn_keys(ormd_database *database, ormd_connection *connection, const orm_mapper *mapper,
+				    orm_error *error)
+{
+	orm_error ignored;
+	int64_t key = 0;
+
+	error = error ? error : &ignored;
+	if (database->driver->reserve_keys || ormd_database_has_keys(database, mapper, 1))
+		return ORM_OK;
+	if (ask_table(connection, mapper, &key, error) != ORM_OK)
+		return error->code;
+	pthread_mutex_lock(&database->lock);
+
+	key_counter *counter = find_counter(database, mapper->table);
+
+	if (counter) {
+		raise_counter(counter, key);
+		counter->generation = database->keys_generation + 1;
+	}
+	pthread_mutex_unlock(&database->lock);
+	return counter ? ORM_OK : orm_fail(error, ORM_ENOMEM, "out of memory");
+}
+
 bool ormd_database_has_keys(ormd_database *database, const orm_mapper *mapper, uint32_t count)
 {
 	pthread_mutex_lock(&database->lock);

@@ -2,11 +2,20 @@
 /* Transactions that live longer than a call. */
 #include "driver/database_internal.h"
 
+#include <stdatomic.h>
+
 #include "base/clock.h"
 #include "base/crash_point.h"
 #include "base/error.h"
 
 #define COMMIT_MS 30000
+
+static void give_lead(ormd_database *database)
+{
+	pthread_mutex_lock(&database->lock);
+	ormd_database_give_lead(database);
+	pthread_mutex_unlock(&database->lock);
+}
 
 /* Where one connection writes: the lead is the transaction's, whichever threads use it one after the other. */
 static ormd_connection *take_writer(ormd_database *database, int64_t deadline_us, orm_error *error)
@@ -24,14 +33,15 @@ static ormd_connection *take_writer(ormd_database *database, int64_t deadline_us
 		return NULL;
 	}
 	if (!database->writer && ormd_database_open_writer(database, error) != ORM_OK) {
-		pthread_mutex_lock(&database->lock);
-		ormd_database_give_lead(database);
-		pthread_mutex_unlock(&database->lock);
+		give_lead(database);
+		return NULL;
 	}
+	atomic_store(&database->writer_is_pinned, true);
 	return database->writer;
 }
 
-static void give_back(ormd_database *database, ormd_connection *connection)
+/* `in_doubt`: a commit's outcome is not known. */
+static void give_back(ormd_database *database, ormd_connection *connection, bool in_doubt)
 {
 	if (database->writers) {
 		if (connection->lost)
@@ -40,9 +50,16 @@ static void give_back(ormd_database *database, ormd_connection *connection)
 		return;
 	}
 	database->driver->rollback(connection);
-	pthread_mutex_lock(&database->lock);
-	ormd_database_give_lead(database);
-	pthread_mutex_unlock(&database->lock);
+	connection->deadline_us = 0;
+	if (in_doubt || database->driver->in_transaction(connection))
+		ormd_database_close_writer(database); /* which no transaction survives */
+	atomic_store(&database->writer_is_pinned, false);
+	give_lead(database);
+}
+
+bool ormd_database_is_held(ormd_database *database)
+{
+	return database->is_private && atomic_load(&database->writer_is_pinned);
 }
 
 static orm_status begin(ormd_database *database, ormd_connection *connection, orm_isolation isolation,
@@ -66,15 +83,16 @@ ormd_connection *ormd_database_pin(ormd_database *database, orm_isolation isolat
 
 	if (own_deadline_us < deadline_us)
 		deadline_us = own_deadline_us;
-	connection = database->writers ? ormd_pool_take(database->writers, deadline_us, error)
+	connection = database->writers ? ormd_pool_take(database->pinned, deadline_us, error)
 				       : take_writer(database, deadline_us, error);
 	if (!connection)
 		return NULL;
 	if (database->writers)
 		ormd_database_end_lost(database, connection);
+	connection->deadline_us = database->writers ? deadline_us : 0; /* not to wait is no reason not to begin */
 	if (begin(database, connection, isolation, deadline_us, error) == ORM_OK)
 		return connection;
-	give_back(database, connection);
+	give_back(database, connection, false);
 	return NULL;
 }
 
@@ -91,10 +109,10 @@ orm_status ormd_database_unpin(ormd_database *database, ormd_connection *connect
 		if (status == ORM_OK)
 			status = driver->commit(connection, error);
 		orm_crash_point("after-commit");
+		if (status == ORM_EUNAVAILABLE && connection->lost)
+			status = orm_fail(error, ORM_ERETRY, "the connection was lost before the commit");
 	}
-	if (!database->writers)
-		connection->deadline_us = 0;
-	give_back(database, connection);
+	give_back(database, connection, status == ORM_EUNKNOWN);
 	pthread_mutex_lock(&database->lock);
 	if (status != ORM_OK)
 		database->stats.failed++;

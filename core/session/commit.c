@@ -6,6 +6,7 @@
 #include "session/commit_row.h"
 #include "session/flush.h"
 #include "session/flush_fail.h"
+#include "session/transaction.h"
 
 /* ---- committing --------------------------------------------------------------------------------------------- */
 
@@ -97,9 +98,80 @@ static void fail_now(commit_job *commit, const orm_error *error, ormd_finished *
 	finished(error->code, error, context);
 }
 
+/* ---- in the session's own transaction ----------------------------------------------------------------------- */
+
+static orm_status write_in_transaction(commit_job *commit, orm_error *error)
+{
+	ormd_session *session = commit->session;
+	int64_t deadline_us = commit->request.deadline_us;
+	orm_status status = ormd_transaction_enter(session, ORMD_LOCK_NONE, &deadline_us, error);
+
+	if (status != ORM_OK)
+		return status;
+	status = run_commit(session->pin, commit, error);
+	/* Before the COMMIT, which would take the transaction along. */
+	if (status == ORM_OK && session->pin->driver->check_deferred)
+		status = session->pin->driver->check_deferred(session->pin, error);
+	return ormd_transaction_leave(session, status, true, error);
+}
+
+/* The COMMIT may have happened: its id tells. */
+static orm_status find_outcome(commit_job *commit, orm_error *error)
+{
+	ormd_session *session = commit->session;
+	const ormd_commit_request *request = &commit->request;
+	ormd_outcome outcome = ORMD_OUTCOME_UNKNOWN;
+	const void *result = NULL;
+	size_t result_size = 0;
+	orm_error ignored;
+	orm_arena arena;
+	orm_status status;
+
+	orm_arena_init(&arena, 0);
+	status = ormd_commit_settle(session->database, &request->id, request->deadline_us, &arena, &outcome, &result,
+				    &result_size, &ignored);
+	orm_arena_fini(&arena);
+	if (status != ORM_OK)
+		return ORM_EUNKNOWN;
+	ormd_transaction_end(session); /* only what was remembered of its loss */
+	if (outcome == ORMD_OUTCOME_COMMITTED)
+		return ORM_OK;
+	orm_fail(&session->lost, ORM_ERETRY,
+		 "the connection was lost during the commit, and nothing was written; call orm_rollback, then run the "
+		 "unit again");
+	*error = session->lost;
+	return ORM_ERETRY;
+}
+
+static void commit_in_transaction(commit_job *commit, bool pending)
+{
+	ormd_session *session = commit->session;
+	orm_error error = {0};
+	orm_status status = pending ? write_in_transaction(commit, &error) : ORM_OK;
+
+	if (status == ORM_OK)
+		status = ormd_transaction_commit(session, &error);
+	if (status == ORM_EUNKNOWN && pending)
+		status = find_outcome(commit, &error);
+	else if (status == ORM_EUNKNOWN)
+		status = orm_fail(&error, ORM_ERETRY,
+				  "the connection was lost; nothing was to be written, run the unit again");
+	if (pending) {
+		end_commit(status, &error, commit);
+		return;
+	}
+
+	ormd_finished *finished = commit->finished;
+	void *context = commit->context;
+
+	free(commit);
+	finished(status, &error, context);
+}
+
 void ormd_session_commit(ormd_session *session, const ormd_commit_request *request, ormd_finished *finished,
 			 void *context)
 {
+	const bool pending = ormd_unit_pending(session);
 	orm_error error = {0};
 	commit_job *commit = NULL;
 
@@ -107,7 +179,7 @@ void ormd_session_commit(ormd_session *session, const ormd_commit_request *reque
 		fail_now(NULL, &error, finished, context);
 		return;
 	}
-	if (!ormd_unit_pending(session)) {
+	if (!pending && !session->pin) {
 		finished(ORM_OK, &error, context);
 		return;
 	}
@@ -122,7 +194,7 @@ void ormd_session_commit(ormd_session *session, const ormd_commit_request *reque
 		fail_now(NULL, &error, finished, context);
 		return;
 	}
-	if (ormd_flush_init(&commit->flush, session, true, &error) != ORM_OK) {
+	if (pending && ormd_flush_init(&commit->flush, session, true, &error) != ORM_OK) {
 		fail_now(commit, &error, finished, context);
 		return;
 	}
@@ -135,6 +207,10 @@ void ormd_session_commit(ormd_session *session, const ormd_commit_request *reque
 				 .context = commit,
 				 .end = ORMD_JOB_COMMIT,
 				 .deadline_us = request->deadline_us};
+	if (ormd_transaction_is_wanted(session)) {
+		commit_in_transaction(commit, pending);
+		return;
+	}
 	ormd_database_submit(session->database, &commit->job);
 }
 

@@ -2,12 +2,12 @@
 /* Objects by primary key: from the identity map; what is not there, by one SELECT for all. */
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/error.h"
 #include "model/fail.h"
 #include "session/flush_fail.h"
 #include "session/plan.h"
 #include "session/select_by.h"
+#include "session/transaction.h"
 
 typedef struct get {
 	ormd_session *session;
@@ -122,8 +122,7 @@ static orm_status read_missing(get *g, int64_t deadline_us)
 				 .n_keys = g->n_missing};
 	orm_batch_builder builder = {0};
 	orm_vector *vectors = orm_arena_calloc(g->arena, g->mapper->n_columns, sizeof *vectors);
-	ormd_connection *reader =
-		ormd_database_take_reader(g->session->database, deadline_us ? deadline_us : ORM_NO_DEADLINE, g->error);
+	ormd_connection *reader = ormd_session_take_connection(g->session, deadline_us, g->error);
 	orm_status status = ORM_OK;
 	bool done = false;
 
@@ -148,8 +147,7 @@ static orm_status read_missing(get *g, int64_t deadline_us)
 	}
 	ormd_select_by_fini(&select);
 	orm_batch_builder_fini(&builder);
-	ormd_database_give_reader(g->session->database, reader);
-	return status;
+	return ormd_session_give_connection(g->session, reader, status, g->error);
 }
 
 static orm_status build(get *g, const ormd_rows **rows, size_t *n_rows)
@@ -193,7 +191,9 @@ orm_status ormd_session_get(ormd_session *session, uint32_t participant, const o
 		g.missing = orm_arena_calloc(arena, n_values, sizeof *g.missing);
 	if (!g.keys || !g.objects || (!in_memory && !g.missing))
 		return orm_fail(error, ORM_ENOMEM, "out of memory");
-	status = take_keys(&g, keys);
+	status = ormd_transaction_check(session, g.error);
+	if (status == ORM_OK)
+		status = take_keys(&g, keys);
 	if (status != ORM_OK)
 		return status;
 	look_in_memory(&g);

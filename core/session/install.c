@@ -132,7 +132,7 @@ static bool meet(ormd_install *install, ormd_object *object, ormd_record *record
 
 	if (object->state == ORMD_STATE_PERSISTENT) {
 		if (ormd_object_pending(object)) {
-			if (install->populate_existing)
+			if (install->populate_existing && !install->rehearsed)
 				return reload_pending(install, object, record);
 		} else if (install->populate_existing || object->epoch < session->epoch) {
 			return reload_clean(install, object, record);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "session/unit.h"
+#include "session/transaction.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -98,6 +98,22 @@ orm_status ormd_session_join(ormd_session *session, const char *name, uint32_t *
 	return ORM_OK;
 }
 
+/* With its transaction: others who had read or locked something in that, and changed nothing yet, learn that it is
+ * gone. */
+static void end_unit(ormd_session *session, uint32_t number, bool died, const char *reason)
+{
+	const bool pending = session->pending.len > 0;
+	char why[160];
+
+	snprintf(why, sizeof why, "%s, so the unit was rolled back: %s", died ? "died" : "left",
+		 reason ? reason : "no reason was given");
+	ormd_unit_rollback(session, number, why);
+	if (pending || session->n_present == 0)
+		ormd_transaction_end(session);
+	else
+		ormd_transaction_lose(session, ORM_ERETRY, why);
+}
+
 void ormd_session_leave(ormd_session *session, uint32_t number, bool died, const char *reason)
 {
 	ormd_participant *participant = ormd_participant_find(session, number);
@@ -112,14 +128,8 @@ void ormd_session_leave(ormd_session *session, uint32_t number, bool died, const
 	}
 	participant->departed = true;
 	session->n_present--;
-	if (session->pending.len > 0 &&
-	    (session->n_present == 0 || (died && session->on_death == ORMD_ON_DEATH_ROLLBACK))) {
-		char why[160];
-
-		snprintf(why, sizeof why, "%s, so the unit was rolled back: %s", died ? "died" : "left",
-			 reason ? reason : "no reason was given");
-		ormd_unit_rollback(session, number, why);
-	}
+	if (session->n_present == 0 || (died && session->on_death == ORMD_ON_DEATH_ROLLBACK))
+		end_unit(session, number, died, reason);
 	ormd_unit_forget_settled(session);
 	forget_departed(session);
 }
@@ -170,7 +180,7 @@ orm_status ormd_session_check_seen(const ormd_session *session, uint32_t number,
 	(void)seen; /* having seen it is not enough: the participant has to say that it knows, by rolling back its own
 		     */
 	if (!participant || participant->aborted == 0)
-		return ORM_OK;
+		return ormd_transaction_check(session, error);
 	return orm_fail(error, ORM_EABORTED,
 			"the unit of work is gone: %s (participant %u) %s; call orm_rollback, then start it again",
 			ormd_participant_name(session, participant->aborted_by), (unsigned)participant->aborted_by,

@@ -54,8 +54,12 @@ static orm_status refill(ormd_session *session, const orm_mapper *mapper, key_su
 		return orm_fail_at(error, ORM_ELIMIT, mapper->name, NULL,
 				   "too many rows to add in one draft: publish in between");
 	if (session->database) {
-		const orm_status status = ormd_database_reserve_keys(session->database, mapper, (uint32_t)keys->wanted,
-								     &keys->next, &n, error);
+		orm_status status = session->pin ? ormd_database_learn_keys(session->database, session->pin, mapper, error)
+						 : ORM_OK;
+
+		if (status == ORM_OK)
+			status = ormd_database_reserve_keys(session->database, mapper, (uint32_t)keys->wanted,
+							    &keys->next, &n, error);
 
 		if (status != ORM_OK)
 			return status;

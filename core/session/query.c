@@ -56,6 +56,7 @@ static orm_status take_statement(ormd_query *query, const ormd_select *select, o
 	query->parameters = values;
 	query->mapper = select->mapper;
 	query->result = select->result;
+	query->row_lock = select->lock;
 	query->has_statement = true;
 	return ORM_OK;
 }
@@ -123,6 +124,10 @@ orm_status ormd_query_begin(ormd_query *query, orm_status status, bool rehearsal
 {
 	const orm_error none = {0};
 
+	if (status == ORM_OK)
+		status = ormd_transaction_check(query->session, error);
+	if (status == ORM_OK && (query->row_lock != ORMD_LOCK_NONE || ormd_transaction_is_wanted(query->session)))
+		return ormd_query_run_in_transaction(query, rehearsal, finished, context, begun, error);
 	if (status == ORM_OK && rehearsal)
 		return ormd_query_rehearse(query, finished, context, begun, error);
 	if (status == ORM_OK) {

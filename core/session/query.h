@@ -18,7 +18,7 @@
 
 #include "session/flush.h"
 #include "session/select_by.h"
-#include "session/unit.h"
+#include "session/transaction.h"
 
 #define ORMD_MAX_REHEARSAL_SIZE ((size_t)256 << 20) /* bytes of cells that a rehearsal may read */
 #define ORMD_REHEARSAL_PARCEL   ((size_t)256 << 10)
@@ -69,6 +69,7 @@ struct ormd_query {
 	ormd_session *session;
 	uint32_t epoch; /* of the session, when it was opened */
 	bool populate_existing;
+	ormd_lock row_lock; /* of the statement's rows */
 	int64_t deadline_us;
 	orm_arena arena;
 
@@ -134,7 +135,18 @@ bool ormd_query_depends_on_unit(const ormd_session *session, const orm_mapper *m
 /* By deletions alone? Then rows may only look changed. */
 bool ormd_query_reached_by_deletions(const ormd_session *session, const orm_mapper *mapper);
 
+/* ---- in the session's own transaction (query_transaction.c) ---- */
+
+/* At once, on this thread: all is read before `finished` is told. `rehearsal`: over what is pending. As ormd_query_begin. */
+orm_status ormd_query_run_in_transaction(ormd_query *query, bool rehearsal, ormd_finished *finished, void *context,
+					 ormd_query **begun, orm_error *error);
+
 /* ---- rehearsing (rehearsal.c) ---- */
+
+/* Read everything on `connection`, after query->flush if that is readied; and make what was read objects afterwards.
+ * `flushed`: so it was. */
+orm_status ormd_query_read_ahead(ormd_query *query, ormd_connection *connection, orm_error *error);
+orm_status ormd_query_install_parcels(ormd_query *query, bool flushed, orm_error *error);
 
 /* Submit the rehearsal, as *begun; `finished` will be told. ORM_ENOMEM: not begun, and the query closed. */
 orm_status ormd_query_rehearse(ormd_query *query, ormd_finished *finished, void *context, ormd_query **begun,

@@ -2,11 +2,11 @@
 /* Reading rows of objects again. What is pending stays, and so does what it was based on: see ormd_unit_install. */
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/error.h"
 #include "session/flush_fail.h"
 #include "session/plan.h"
 #include "session/select_by.h"
+#include "session/transaction.h"
 
 typedef struct refresh {
 	ormd_session *session;
@@ -69,7 +69,7 @@ static orm_status read_rows(refresh *r, const orm_mapper *mapper, const orm_valu
 	bool done = n_keys == 0;
 
 	if (!done && !r->reader) {
-		r->reader = ormd_database_take_reader(r->session->database, r->deadline_us, r->error);
+		r->reader = ormd_session_take_connection(r->session, r->deadline_us, r->error);
 		if (!r->reader)
 			return r->error->code;
 	}
@@ -206,7 +206,7 @@ orm_status ormd_session_refresh(ormd_session *session, uint32_t participant, con
 	orm_error ignored;
 	refresh r = {.session = session,
 		     .install = {.session = session, .populate_existing = true},
-		     .deadline_us = deadline_us ? deadline_us : ORM_NO_DEADLINE,
+		     .deadline_us = deadline_us,
 		     .arena = arena,
 		     .error = error ? error : &ignored,
 		     .n_handles = n_handles,
@@ -222,9 +222,11 @@ orm_status ormd_session_refresh(ormd_session *session, uint32_t participant, con
 	r.missing = orm_arena_calloc(arena, n_handles, sizeof *r.missing);
 	if (!r.taken || !r.objects || !r.found || !r.kept || !r.rows || !r.missing)
 		return no_memory(&r);
-	status = refresh_all(&r);
+	status = ormd_transaction_check(session, r.error);
+	if (status == ORM_OK)
+		status = refresh_all(&r);
 	if (r.reader)
-		ormd_database_give_reader(session->database, r.reader);
+		status = ormd_session_give_connection(session, r.reader, status, r.error);
 	if (status != ORM_OK)
 		return ormd_fail_name_model(session->registry, r.error);
 	*rows = r.rows;

@@ -102,21 +102,22 @@ static orm_status read_parcels(ormd_query *query, ormd_connection *connection, o
 		query->last_parcel = parcel;
 		query->rehearsed_size += orm_batch_builder_size(&parcel->builder);
 		if (query->rehearsed_size > ORMD_MAX_REHEARSAL_SIZE)
-			status = orm_fail(error, ORM_ELIMIT,
-					  "%s: the result is larger than the %zu MiB that a query over pending changes "
-					  "may have; commit first, or ask for less",
-					  query->mapper->name, ORMD_MAX_REHEARSAL_SIZE >> 20);
+			status =
+				orm_fail(error, ORM_ELIMIT,
+					 "%s: the result is larger than the %zu MiB that a query over pending changes, "
+					 "or in a transaction, may have; commit first, or ask for less",
+					 query->mapper->name, ORMD_MAX_REHEARSAL_SIZE >> 20);
 	}
 	return status;
 }
 
-static orm_status run_rehearsal(ormd_connection *connection, void *context, orm_error *error)
+orm_status ormd_query_read_ahead(ormd_query *query, ormd_connection *connection, orm_error *error)
 {
-	ormd_query *query = context;
-	orm_status status;
+	orm_status status = ORM_OK;
 
 	start_again(query);
-	status = ormd_flush_run(&query->flush, connection, error);
+	if (query->flush.session)
+		status = ormd_flush_run(&query->flush, connection, error);
 	if (status == ORM_OK)
 		status = query->result == ORMD_ROWS ? read_parcels(query, connection, error)
 						    : ormd_query_read_count(query, connection, error);
@@ -124,13 +125,22 @@ static orm_status run_rehearsal(ormd_connection *connection, void *context, orm_
 	return status;
 }
 
+static orm_status run_rehearsal(ormd_connection *connection, void *context, orm_error *error)
+{
+	return ormd_query_read_ahead(context, connection, error);
+}
+
 /* ---- afterwards --------------------------------------------------------------------------------------------- */
 
 /* The parcel's rows become objects, and it keeps only their handles. */
-static orm_status install_parcel(ormd_query *query, ormd_install *install, ormd_parcel *parcel, orm_error *error)
+static orm_status install_parcel(ormd_query *query, bool flushed, ormd_parcel *parcel, orm_error *error)
 {
 	const size_t n_rows = parcel->builder.n_rows;
-	const bool looks_changed = ormd_query_reached_by_deletions(query->session, parcel->mapper);
+	const bool looks_changed = flushed && ormd_query_reached_by_deletions(query->session, parcel->mapper);
+	const bool locked = query->row_lock != ORMD_LOCK_NONE && !parcel->related;
+	ormd_install install = {.session = query->session,
+				.populate_existing = query->populate_existing || locked,
+				.rehearsed = flushed};
 	orm_vector vectors[ORM_MAX_COLUMNS];
 	ormd_object **objects = NULL;
 	uint64_t *handles = NULL;
@@ -146,7 +156,7 @@ static orm_status install_parcel(ormd_query *query, ormd_install *install, ormd_
 	if (!objects || !handles || !orm_batch_builder_view(&parcel->builder, vectors, &batch))
 		status = orm_fail(error, ORM_ENOMEM, "out of memory");
 	else
-		status = ormd_unit_install(install, &batch, objects, error);
+		status = ormd_unit_install(&install, &batch, objects, error);
 	for (size_t i = 0; i < n_rows && status == ORM_OK; i++) {
 		parcel->known[parcel->n_known++] = objects[i]->handle;
 		/* What a deletion does to other rows is not committed yet: read them again in the next unit. */
@@ -159,19 +169,27 @@ static orm_status install_parcel(ormd_query *query, ormd_install *install, ormd_
 	return status;
 }
 
+orm_status ormd_query_install_parcels(ormd_query *query, bool flushed, orm_error *error)
+{
+	orm_status status = ORM_OK;
+
+	for (ormd_parcel *parcel = query->first_parcel; parcel && status == ORM_OK; parcel = parcel->next)
+		status = install_parcel(query, flushed, parcel, error);
+	return status;
+}
+
 static void end_rehearsal(orm_status status, const orm_error *error, void *context)
 {
 	ormd_query *query = context;
 	ormd_finished *finished = query->finished;
 	void *finished_context = query->context;
-	ormd_install install = {.session = query->session, .populate_existing = query->populate_existing};
 	orm_error copy = {0};
 
 	if (error)
 		copy = *error;
 	ormd_flush_fini(&query->flush);
-	for (ormd_parcel *parcel = query->first_parcel; parcel && status == ORM_OK; parcel = parcel->next)
-		status = install_parcel(query, &install, parcel, &copy);
+	if (status == ORM_OK)
+		status = ormd_query_install_parcels(query, true, &copy);
 	if (status != ORM_OK)
 		ormd_fail_name_model(query->session->registry, &copy);
 	finished(status, &copy, finished_context); /* the query may be closed by it */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "session/unit.h"
+#include "session/transaction.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -114,4 +114,5 @@ void ormd_session_rollback(ormd_session *session, uint32_t number)
 		return;
 	}
 	ormd_unit_rollback(session, number, NULL);
+	ormd_transaction_end(session);
 }

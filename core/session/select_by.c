@@ -49,6 +49,7 @@ static orm_status begin_statement(ormd_select_by *select, ormd_connection *conne
 		orm_buffer_append(&values, first + (n_keys - 1) * select->n_columns, select->n_columns * sizeof *first);
 	ormd_sql_select_by(dialect, select->mapper, select->columns, select->n_columns, n_padded, select->ordered,
 			   &sql);
+	ormd_sql_lock(dialect, select->lock, &sql);
 	ormd_mapper_types(select->mapper, types);
 	if (values.failed || sql.failed) {
 		status = orm_fail(error, ORM_ENOMEM, "out of memory");

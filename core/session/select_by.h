@@ -5,6 +5,7 @@
 #define ORMD_SESSION_SELECT_BY_H
 
 #include "driver/driver.h"
+#include "sql/statement.h"
 
 typedef struct ormd_select_by {
 	const orm_mapper *mapper;
@@ -12,6 +13,7 @@ typedef struct ormd_select_by {
 	size_t n_columns;
 	const orm_value *values; /* n_keys x n_columns */
 	size_t n_keys;
+	ormd_lock lock;      /* the rows, too */
 	bool ordered;        /* within each statement: those of one key together, by primary key */
 	size_t next;         /* key that has not been asked for yet */
 	ormd_cursor *cursor; /* of the statement under way */

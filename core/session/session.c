@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/error.h"
-#include "session/unit.h"
+#include "session/transaction.h"
 
 static bool init_mappers(ormd_session *session)
 {
@@ -36,6 +37,9 @@ ormd_session *ormd_session_new(const orm_registry *registry, ormd_database *data
 	session->database = database;
 	session->on_death = options->on_death;
 	session->max_memory = options->max_memory;
+	session->isolation = options->isolation;
+	session->max_transaction_ms = options->max_transaction_ms;
+	session->pin_until_us = ORM_NO_DEADLINE;
 	session->epoch = 1;
 	session->next_order = 1;
 	session->next_handle = 1;
@@ -58,6 +62,7 @@ void ormd_session_free(ormd_session *session)
 {
 	if (!session)
 		return;
+	ormd_transaction_end(session);
 	ormd_staged_free(session->staged);
 	ormd_participants_fini(session);
 	if (session->mappers) {

@@ -11,7 +11,7 @@
  * thread, perhaps before the call returns; until then the session must not be touched otherwise. Readers are taken blocking.
  *
  * Files: layout and record (a row in memory), object, identity (maps by handle and key), unit (the log, publish, conflicts, rollback), sync (what a participant
- * has not seen), plan (flush order), flush (SQL), commit, query (select, load, get, refresh), pending (listing for people).
+ * has not seen), plan (flush order), flush (SQL), transaction, commit, query (select, load, get, refresh), pending (listing for people).
  */
 #ifndef ORMD_SESSION_SESSION_H
 #define ORMD_SESSION_SESSION_H
@@ -27,6 +27,8 @@ typedef struct ormd_session_options {
 	const char   *name;       /* NULL: private */
 	ormd_on_death on_death;
 	size_t        max_memory; /* bytes of objects; 0: no limit; ORM_ELIMIT beyond */
+	orm_isolation isolation;  /* not DEFAULT: the unit has a database transaction of its own, see below */
+	int64_t       max_transaction_ms; /* 0: no limit */
 } ormd_session_options;
 
 /* `registry` and `database` are borrowed for the session's life. Owned. */
@@ -37,6 +39,23 @@ const orm_registry *ormd_session_registry(const ormd_session *session);
 const char         *ormd_session_name(const ormd_session *session); /* NULL: private */
 uint64_t            ormd_session_revision(const ormd_session *session);
 size_t              ormd_session_n_pending(const ormd_session *session); /* objects that a commit would write now */
+
+/* ---- its own database transaction --------------------------------------------------------------------------- */
+
+/*
+ * With DEFAULT isolation no transaction is open between two calls. With another level, and in any session from its first query that locks rows
+ * (ormd_select.lock), the unit has one transaction from the first call that needs the database until the commit or rollback; every call on it reads
+ * and writes there, and may block: for the connection, and for the engine's locks. A call that fails leaves it as it was; but a serialization failure,
+ * deadlock or lost connection ends it: that call and all others get ORM_ERETRY until ormd_session_rollback.
+ */
+
+/* When ormd_session_expire_transaction is to be called; ORM_NO_DEADLINE: no transaction is open, or it has no limit. */
+int64_t ormd_session_transaction_until(const ormd_session *session);
+/* Roll it back if its time is up: the next calls get ORM_ETIMEOUT, until ormd_session_rollback. */
+void    ormd_session_expire_transaction(ormd_session *session);
+/* May a call on the session wait for what only another session's call brings about: its own transaction's turn and locks, or the one connection of a
+   private database? */
+bool    ormd_session_may_wait(const ormd_session *session);
 
 /* ---- participants ----------------------------------------------------------------------------------------- */
 
@@ -133,7 +152,7 @@ void       ormd_draft_cancel(ormd_session *session);
 /* Undo the unit for everybody: every object as it was committed last. A rollback of nothing acknowledges others' rollbacks, no more. */
 void ormd_session_rollback(ormd_session *session, uint32_t participant);
 
-/* Must `participant`, who has seen `seen`, first learn of another's rollback? Then ORM_EABORTED saying whose and why. */
+/* Must `participant`, who has seen `seen`, first learn of another's rollback? Then ORM_EABORTED saying whose and why. Or was the transaction lost? */
 orm_status ormd_session_check_seen(const ormd_session *session, uint32_t participant, uint64_t seen, orm_error *error);
 
 /* ---- what others did --------------------------------------------------------------------------------------- */

@@ -92,6 +92,12 @@ struct ormd_session {
 	ormd_on_death on_death;
 	size_t max_memory;
 
+	orm_isolation isolation;
+	int64_t max_transaction_ms; /* 0: no limit */
+	ormd_connection *pin;       /* its transaction (transaction.h); NULL: none */
+	int64_t pin_until_us;       /* then it is rolled back */
+	orm_error lost;             /* why the transaction is gone; until a rollback */
+
 	orm_arena arena;  /* layouts; for the session's life */
 	orm_pool pool;    /* records */
 	orm_pool changes; /* and their marks: apart, so that those made one after the other lie one after the other */
@@ -164,6 +170,7 @@ ormd_object *ormd_unit_next_pending(const ormd_session *session, ormd_state stat
 typedef struct ormd_install {
 	ormd_session *session;
 	bool populate_existing; /* also refresh: the row's values win where nothing is pending */
+	bool rehearsed;         /* the rows show what is pending: they are no base for pending changes */
 	uint64_t revision;      /* of the reload; 0: nothing has changed yet */
 } ormd_install;
 
@@ -218,6 +225,7 @@ void ormd_unit_count(ormd_session *session, const ormd_object *object, ormd_stat
 #define ORMD_FLAG_KEYED      1U /* in its mapper's table of keys */
 #define ORMD_FLAG_UNRESOLVED 2U /* during a publish: has references still to be followed */
 #define ORMD_FLAG_REKEYED    4U /* during a publish: its key may change */
+#define ORMD_FLAG_LOCKED     16U /* during a query that locks rows: its row is */
 #define ORMD_FLAG_OWN_RECORD 8U /* during a publish: its record was made by it, and nobody else has it */
 
 uint32_t ormd_object_hash(const ormd_session *session, const ormd_object *object,

@@ -243,6 +243,17 @@ static void put_limit(compiler *c, const ormd_select *select)
 	}
 }
 
+void ormd_sql_lock(const ormd_dialect *dialect, ormd_lock lock, orm_buffer *out)
+{
+	if (lock == ORMD_LOCK_NONE || !dialect->for_update)
+		return;
+	orm_buffer_puts(out, dialect->for_update);
+	if (lock == ORMD_LOCK_SKIP && dialect->skip_locked)
+		orm_buffer_puts(out, dialect->skip_locked);
+	if (lock == ORMD_LOCK_FAIL && dialect->no_wait)
+		orm_buffer_puts(out, dialect->no_wait);
+}
+
 /*
  * Whether there is a row is the count of at most one, not EXISTS: its filter counts twice against SQLite's limit of
  * depth, and not every engine gives an integer.
@@ -271,6 +282,7 @@ void ormd_sql_select(const ormd_dialect *dialect, const ormd_select *select, orm
 	if (select->result == ORMD_ROWS) /* the order changes neither a count nor whether there is a row */
 		put_order(&c, select);
 	put_limit(&c, select);
+	ormd_sql_lock(dialect, select->lock, out);
 	if (select->result == ORMD_COUNT && bounded)
 		put(&c, ") AS counted");
 	if (select->result == ORMD_EXISTS)

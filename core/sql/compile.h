@@ -30,6 +30,8 @@ void ormd_sql_delete(const ormd_dialect *dialect, const orm_mapper *mapper, orm_
 #define ORMD_MAX_COMPOSITE_ROWS 256
 void ormd_sql_select_by(const ormd_dialect *dialect, const orm_mapper *mapper, const uint16_t *columns, size_t n_columns,
                         size_t n_rows, bool ordered, orm_buffer *out);
+/* Append to a SELECT of rows what locks them; nothing where the engine locks no rows. */
+void ormd_sql_lock(const ormd_dialect *dialect, ormd_lock lock, orm_buffer *out);
 /* SELECT max(key) of a model with a generated key. No parameters. */
 void ormd_sql_max_key(const ormd_dialect *dialect, const orm_mapper *mapper, orm_buffer *out);
 

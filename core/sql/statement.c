@@ -171,6 +171,12 @@ orm_status ormd_select_check(const ormd_select *select, orm_error *error)
 	if ((unsigned)select->result > ORMD_EXISTS)
 		return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL,
 				   "the query asks for an unknown kind of result, %d", (int)select->result);
+	if ((unsigned)select->lock > ORMD_LOCK_FAIL)
+		return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL, "the query asks for an unknown kind of lock, %d",
+				   (int)select->lock);
+	if (select->lock != ORMD_LOCK_NONE && select->result != ORMD_ROWS)
+		return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL,
+				   "a count has no rows to lock: ask for the rows with orm_for_update");
 	if (select->columns && (select->n_columns == 0 || select->n_columns > mapper->n_columns))
 		return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL,
 				   "the query asks for %zu columns, but the model has %u", select->n_columns,

@@ -39,6 +39,14 @@ typedef enum ormd_result { ORMD_ROWS = 0, ORMD_COUNT = 1, ORMD_EXISTS = 2 } ormd
 
 #define ORMD_NO_LIMIT UINT64_MAX
 
+/* Locking the rows that are found until the end of the transaction; the wire's numbers. An engine that locks no rows has the whole database locked by then. */
+typedef enum ormd_lock {
+	ORMD_LOCK_NONE = 0,
+	ORMD_LOCK_WAIT = 1, /* for those who have them locked */
+	ORMD_LOCK_SKIP = 2, /* pass over what others have locked */
+	ORMD_LOCK_FAIL = 3  /* do not wait: ORM_ETIMEOUT */
+} ormd_lock;
+
 typedef struct ormd_select {
 	const orm_mapper *mapper;
 	ormd_result       result;
@@ -50,6 +58,7 @@ typedef struct ormd_select {
 	size_t            n_order;
 	uint64_t          limit;     /* ORMD_NO_LIMIT: none */
 	uint64_t          offset;
+	ormd_lock         lock;      /* of ORMD_ROWS */
 } ormd_select;
 
 /*
