@@ -106,10 +106,12 @@ void bench_add(orm_session *session, size_t i);
 
 #define BENCH_URL_SIZE 512
 
-/* A server of its own for the database, with its tables. Owned; NULL: failed. */
-orm_db *bench_connect(const char *url);
+/* A server of our own on the database, with its tables, and a connection to it. Owned; NULL: failed. Others connect to its orm_db_address. */
+orm_db *bench_connect(const bench_options *options, const char *url);
 /* Wait until the server has done what it puts off until it has replied: that must not disturb the floor's next turn. */
 void bench_let_rest(orm_db *db);
+/* Disconnect, and wait for the server's end. NULL allowed. */
+void bench_disconnect(orm_db *db);
 
 /* ---- floors ---- */
 

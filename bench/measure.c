@@ -46,21 +46,3 @@ void bench_print_time(double seconds)
 	else
 		printf("%8.1f ns", seconds * 1e9);
 }
-
-/* ---- ours ---- */
-
-orm_db *bench_connect(const char *url)
-{
-	orm_db *db = orm_connect_with(url, bench_models, &(orm_connect_options){.timeout_ms = 120000, .idle_timeout_ms = 1000});
-	if (orm_create_all(db) < 0) {
-		bench_failed(url, orm_db_error(db)->message);
-		orm_disconnect(db);
-		return NULL;
-	}
-	return db;
-}
-
-void bench_let_rest(orm_db *db)
-{
-	orm_create_all(db);
-}

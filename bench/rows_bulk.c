@@ -25,7 +25,7 @@ static void close_bulk(bench_case *run)
 	if (!bulk)
 		return;
 	orm_session_close(bulk->session);
-	orm_disconnect(bulk->db);
+	bench_disconnect(bulk->db);
 	run->engine->close(bulk->floor);
 	run->engine->close(bulk->beside);
 	free(bulk);
@@ -39,7 +39,7 @@ static int open_bulk(bench_case *run)
 	if (!(run->state = bulk) || run->engine->database(run->options, "floor", url) != 0 ||
 	    !(bulk->floor = run->engine->open(url, BENCH_TABLES | BENCH_NO_UPKEEP)))
 		return -1;
-	if (run->engine->database(run->options, "ours", bulk->url) != 0 || !(bulk->db = bench_connect(bulk->url)))
+	if (run->engine->database(run->options, "ours", bulk->url) != 0 || !(bulk->db = bench_connect(run->options, bulk->url)))
 		return -1;
 	return run->engine->is_server && !(bulk->beside = run->engine->open(bulk->url, 0)) ? -1 : 0;
 }

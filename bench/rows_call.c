@@ -25,7 +25,7 @@ static void close_calls(bench_case *run)
 	if (!calls)
 		return;
 	orm_session_close(calls->first);
-	orm_disconnect(calls->db);
+	bench_disconnect(calls->db);
 	bench_ping_close(calls->ping);
 	run->engine->close(calls->floor);
 	free(calls);
@@ -41,7 +41,7 @@ static int open_calls(bench_case *run)
 		return -1;
 	if (!(calls->ping = bench_ping_open(run->options, REQUEST_SIZE, REPLY_SIZE)))
 		return -1;
-	if (run->engine->database(run->options, "calls", url) != 0 || !(calls->db = bench_connect(url)))
+	if (run->engine->database(run->options, "calls", url) != 0 || !(calls->db = bench_connect(run->options, url)))
 		return -1;
 	calls->first = orm_session_join(calls->db, "calls", NULL);
 	for (size_t i = 0; i < N_OBJECTS; i++)

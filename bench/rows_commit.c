@@ -15,7 +15,7 @@
 #define SECONDS 1.0
 
 /* What a process committed within the time, told to the parent. */
-typedef void race_work(const bench_engine *engine, const char *url, double until, uint64_t *commits);
+typedef void race_work(const bench_engine *engine, const char *where, double until, uint64_t *commits);
 
 static void commit_bare(const bench_engine *engine, const char *url, double until, uint64_t *commits)
 {
@@ -25,9 +25,9 @@ static void commit_bare(const bench_engine *engine, const char *url, double unti
 	engine->close(floor);
 }
 
-static void commit_ours(const bench_engine *engine, const char *url, double until, uint64_t *commits)
+static void commit_ours(const bench_engine *engine, const char *address, double until, uint64_t *commits)
 {
-	orm_db      *db = orm_connect(url, bench_models);
+	orm_db      *db = orm_connect(address, bench_models);
 	orm_session *session = orm_session_open(db);
 	(void)engine;
 	while (bench_now() < until) {
@@ -43,7 +43,7 @@ static void commit_ours(const bench_engine *engine, const char *url, double unti
 }
 
 /* Sixteen processes for a second each; seconds per commit over all of them, and the share of the one that got least. */
-static double race(const bench_case *run, race_work *work, const char *url, double *least)
+static double race(const bench_case *run, race_work *work, const char *where, double *least)
 {
 	int      pipes[2];
 	pid_t    processes[N_PROCESSES];
@@ -55,7 +55,7 @@ static double race(const bench_case *run, race_work *work, const char *url, doub
 		if ((processes[i] = fork()) == 0) {
 			uint64_t commits = 0;
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			work(run->engine, url, until, &commits);
+			work(run->engine, where, until, &commits);
 			_exit(write(pipes[1], &commits, sizeof commits) != sizeof commits);
 		}
 	}
@@ -100,9 +100,9 @@ static double ours_commit(bench_case *run)
 	double least = 0;
 	if (run->engine->database(run->options, "ours-commit", url) != 0)
 		return -1;
-	orm_db *db = bench_connect(url);
-	double  seconds = db ? race(run, commit_ours, url, &least) : -1;
-	orm_disconnect(db);
+	orm_db *db = bench_connect(run->options, url);
+	double  seconds = db ? race(run, commit_ours, orm_db_address(db), &least) : -1;
+	bench_disconnect(db);
 	tell("ours: ", seconds, least);
 	return seconds;
 }

@@ -41,7 +41,7 @@ static double ours_memory(bench_case *run)
 {
 	char    url[BENCH_URL_SIZE];
 	orm_db *db = NULL;
-	if (run->engine->database(run->options, "memory", url) != 0 || !(db = bench_connect(url)))
+	if (run->engine->database(run->options, "memory", url) != 0 || !(db = bench_connect(run->options, url)))
 		return -1;
 	orm_session *session = orm_session_open(db);
 	for (size_t i = 0; i < run->options->n_rows; i++)
@@ -52,7 +52,7 @@ static double ours_memory(bench_case *run)
 	failed |= orm_all(session, Item).len != run->options->n_rows;
 	double bytes = failed ? bench_failed_session("memory", session) : ask_server(orm_db_address(db));
 	orm_session_close(session);
-	orm_disconnect(db);
+	bench_disconnect(db);
 	return bytes;
 }
 

@@ -26,7 +26,7 @@ static void close_commits(bench_case *run)
 	if (!turns)
 		return;
 	orm_session_close(turns->session);
-	orm_disconnect(turns->db);
+	bench_disconnect(turns->db);
 	run->engine->close(turns->floor);
 	bench_relay_close(turns->relay);
 	free(turns);
@@ -60,7 +60,7 @@ static int open_both(bench_case *run, bool counted)
 		if (run->engine->add_one(turns->floor, i) != 0)
 			return -1;
 	}
-	if (run->engine->database(run->options, "one-ours", url) != 0 || (counted && divert(run, url) != 0) || !(turns->db = bench_connect(url)))
+	if (run->engine->database(run->options, "one-ours", url) != 0 || (counted && divert(run, url) != 0) || !(turns->db = bench_connect(run->options, url)))
 		return -1;
 	turns->session = orm_session_open(turns->db);
 	for (size_t i = 0; i < N_OBJECTS; i++)
