@@ -9,8 +9,11 @@
 #include "session/select_by.h"
 #include "sql/compile.h"
 
-#define MAX_CELLS 8192 /* of one chunk of rows: what fits the processor's caches */
-#define MAX_ROWS  512
+/* Of one chunk of rows. In process: what fits the processor's caches. To a server each chunk is a round trip. */
+#define MAX_CELLS        8192
+#define MAX_ROWS         512
+#define MAX_SERVER_CELLS 131072
+#define MAX_SERVER_ROWS  16384
 
 /* An object's record with the defaults that its INSERT got. */
 struct ormd_made_record {
@@ -355,10 +358,13 @@ static bool compile(step_writer *writer)
 static bool make_room(step_writer *writer)
 {
 	orm_arena *arena = &writer->flush->step;
+	const bool in_process = writer->connection->driver->single_writer;
+	const size_t max_rows = in_process ? MAX_ROWS : MAX_SERVER_ROWS;
 
-	writer->max_rows = MAX_CELLS / (writer->n_parameters + writer->n_returning + 1);
-	if (writer->max_rows > MAX_ROWS)
-		writer->max_rows = MAX_ROWS;
+	writer->max_rows =
+		(in_process ? MAX_CELLS : MAX_SERVER_CELLS) / (writer->n_parameters + writer->n_returning + 1);
+	if (writer->max_rows > max_rows)
+		writer->max_rows = max_rows;
 	if (writer->max_rows > writer->step->n_objects)
 		writer->max_rows = writer->step->n_objects;
 	if (writer->max_rows == 0)
@@ -392,8 +398,9 @@ static orm_status keep_returned(step_writer *writer, size_t first, size_t n_rows
 
 static orm_status write_rows(step_writer *writer, size_t first, size_t n_rows, orm_error *error)
 {
-	static const ormd_write_kind kinds[] = {
-		[ORMD_INSERT] = ORMD_WRITE_INSERT, [ORMD_UPDATE] = ORMD_WRITE_UPDATE, [ORMD_DELETE] = ORMD_WRITE_DELETE};
+	static const ormd_write_kind kinds[] = {[ORMD_INSERT] = ORMD_WRITE_INSERT,
+						[ORMD_UPDATE] = ORMD_WRITE_UPDATE,
+						[ORMD_DELETE] = ORMD_WRITE_DELETE};
 	const ormd_plan_step *step = writer->step;
 	ormd_write write = {.sql = writer->sql.data,
 			    .kind = kinds[step->kind],
