@@ -13,67 +13,21 @@
 #include <sys/pidfd.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/map.h"
+#include "base/runtime_directory.h"
+#include "base/url.h"
 #include "client/server_program.h"
 #include "client/spawn.h"
 
-#define MAX_SOCKET_NAME  32   /* "/" and a file name of ours, with what the listener may append */
 #define CONNECT_MS       2000 /* an address that does not answer for so long is looked up again */
 #define FIRST_PAUSE_US   1000
 #define LONGEST_PAUSE_US 50000
 #define END_MS           5000 /* a private server that does not end for so long is killed */
-
-/* ---- places ---- */
-
-/* Make it if need be; it must be ours alone, or others could put their sockets into it. */
-static orm_status own_directory(const char *path, orm_error *error)
-{
-	struct stat what;
-
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return orm_fail(error, ORM_EPERM, "cannot make the directory '%s' for the session server's socket: %s",
-				path, strerror(errno));
-	if (lstat(path, &what) < 0)
-		return orm_fail(error, ORM_EPERM, "cannot use the directory '%s' for the session server's socket: %s",
-				path, strerror(errno));
-	if (!S_ISDIR(what.st_mode) || what.st_uid != geteuid() || (what.st_mode & 077) != 0)
-		return orm_fail(error, ORM_EPERM,
-				"'%s' must be a directory that belongs to user %ld and that nobody else may enter "
-				"(mode 0700); remove it",
-				path, (long)geteuid());
-	return ORM_OK;
-}
-
-static bool fits_socket(const char *directory)
-{
-	return strlen(directory) + MAX_SOCKET_NAME < sizeof((struct sockaddr_un *)NULL)->sun_path;
-}
-
-/* Is $XDG_RUNTIME_DIR what its specification promises: a directory of ours, nobody else's? */
-static bool usable_runtime_directory(const char *path)
-{
-	struct stat what;
-
-	return path && path[0] == '/' && stat(path, &what) == 0 && S_ISDIR(what.st_mode) && what.st_uid == geteuid() &&
-	       (what.st_mode & 022) == 0;
-}
-
-static orm_status socket_directory(char path[PATH_MAX], orm_error *error)
-{
-	const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
-
-	if (usable_runtime_directory(runtime) && snprintf(path, PATH_MAX, "%s/ormd", runtime) < PATH_MAX &&
-	    fits_socket(path))
-		return own_directory(path, error);
-	snprintf(path, PATH_MAX, "/tmp/ormd-%ld", (long)geteuid());
-	return own_directory(path, error);
-}
 
 /* The end of a log for a message: its last line, without what cannot be shown. */
 static void last_line(int fd, off_t start, char *line, size_t size)
@@ -146,7 +100,7 @@ static orm_status wait_ready(start *s, int ready_fd, int log_fd, off_t log_start
 
 static orm_status start_program(start *s, const char *program, const char *directory, int log_fd, orm_error *error)
 {
-	char listen[PATH_MAX + 16];
+	char listen[ORM_RUNTIME_DIRECTORY_SIZE + 64];
 	char ready_fd[16];
 	char lock_fd[16];
 	char idle[32];
@@ -156,14 +110,18 @@ static orm_status start_program(start *s, const char *program, const char *direc
 	const off_t log_start = lseek(log_fd, 0, SEEK_END);
 	char *argv[20];
 	size_t n = 0;
+	char database[ORM_DISCOVERY_PATH_SIZE + 32];
+	const char *const environment[] = {database, NULL};
 
 	snprintf(listen, sizeof listen, "ipc://%s/%s.sock", directory, s->name);
 	snprintf(ready_fd, sizeof ready_fd, "%d", SPAWN_READY_FD);
 	snprintf(lock_fd, sizeof lock_fd, "%d", SPAWN_LOCK_FD);
 	snprintf(idle, sizeof idle, "%" PRId64 "ms", s->options->idle_timeout_ms);
 	snprintf(owner, sizeof owner, "%ld", (long)getpid());
+	snprintf(database, sizeof database, "ORMD_DATABASE=%s", s->url);
 
-	const char *const always[] = {"ormd", "--database", s->url, "--listen", listen, "--ready-fd", ready_fd};
+	/* Not the URL: a password in it would be seen by everybody. */
+	const char *const always[] = {"ormd", "--listen", listen, "--ready-fd", ready_fd};
 	const char *const shared[] = {"--lock-fd", lock_fd, "--idle-timeout", idle};
 	const char *const private[] = {"--exit-with", owner};
 
@@ -178,8 +136,12 @@ static orm_status start_program(start *s, const char *program, const char *direc
 	if (pipe2(ready, O_CLOEXEC) < 0)
 		return orm_fail(error, ORM_EUNAVAILABLE, "cannot start the session server: %s", strerror(errno));
 
-	const spawn_command command = {
-		.path = program, .argv = argv, .stderr_fd = log_fd, .ready_fd = ready[1], .lock_fd = s->lock_fd};
+	const spawn_command command = {.path = program,
+				       .argv = argv,
+				       .environment = environment,
+				       .stderr_fd = log_fd,
+				       .ready_fd = ready[1],
+				       .lock_fd = s->lock_fd};
 	orm_status status = spawn_detached(&command, &pid, error);
 
 	close(ready[1]);
@@ -201,12 +163,12 @@ static orm_status start_program(start *s, const char *program, const char *direc
 static orm_status start_server(start *s, orm_error *error)
 {
 	char program[PATH_MAX];
-	char directory[PATH_MAX];
-	char log_path[PATH_MAX + 64];
+	char directory[ORM_RUNTIME_DIRECTORY_SIZE];
+	char log_path[ORM_RUNTIME_DIRECTORY_SIZE + 32];
 	orm_status status = server_program_find(s->options->server_program, program, error);
 
 	if (status == ORM_OK)
-		status = socket_directory(directory, error);
+		status = orm_runtime_directory(directory, error);
 	if (status != ORM_OK)
 		return status;
 	snprintf(log_path, sizeof log_path, "%s/%s.log", directory, s->log);
@@ -221,7 +183,7 @@ static orm_status start_server(start *s, orm_error *error)
 	return status;
 }
 
-/* ---- a file's server ---- */
+/* ---- a server that all find ---- */
 
 /* We hold the lock: start the server, which takes it over. */
 static orm_status start_shared(const autostart_options *options, const char *lock_path, int lock_fd,
@@ -317,8 +279,8 @@ static orm_status find_shared(const autostart_options *options, orm_error *error
 		return orm_fail(error, ORM_ETIMEOUT, "process %ld serves this database at %s, but does not answer: %s",
 				owner.pid, owner.address, last.message);
 	return orm_fail(error, ORM_ETIMEOUT,
-			"process %ld has the database's lock '%s-ormd', but no server is ready there", owner.pid,
-			options->url);
+			"process %ld has the database's lock '%.300s', but no server is ready there", owner.pid,
+			lock_path);
 }
 
 /* ---- an in-memory database's server ---- */
@@ -360,19 +322,13 @@ void autostart_end_private(autostart_private *own)
 
 /* ---- both ---- */
 
-bool autostart_is_database(const char *url)
-{
-	static const char *const schemes[] = {"sqlite:", "postgresql:", "postgres:", "mysql:", "mariadb:"};
-
-	for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
-		if (strncmp(url, schemes[i], strlen(schemes[i])) == 0)
-			return true;
-	return false;
-}
-
 orm_status autostart_find(const autostart_options *options, autostart_private *own, orm_error *error)
 {
 	char path[ORM_DISCOVERY_PATH_SIZE];
+
+	if (orm_url_is_of_server(options->url))
+		return find_shared(options, error);
+
 	const orm_status status = orm_discovery_database_path(options->url, path, error);
 
 	if (status != ORM_OK)

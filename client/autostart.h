@@ -3,11 +3,11 @@
  * The session server of a database URL: found, or started. The steps are told in base/discovery.h; here is the client's
  * half.
  *
- * A server of a file is nobody's: it is started detached, and ends by itself when idle. The server of
- * sqlite:///:memory: is this process's alone: it ends with the connection, or with the process.
+ * A server of a file, or of a database that is no file, is nobody's: it is started detached, and ends by itself when
+ * idle. The server of sqlite:///:memory: is this process's alone: it ends with the connection, or with the process.
  *
- * Sockets and logs are in $XDG_RUNTIME_DIR/ormd, or in /tmp/ormd-<uid>: a directory of ours that nobody else may enter,
- * else ORM_EPERM.
+ * Sockets and logs are in the runtime directory (base/runtime_directory.h). The server is told the URL by ORMD_DATABASE
+ * in its environment, which only its user can see, for there may be a password in it.
  */
 #ifndef CLIENT_AUTOSTART_H
 #define CLIENT_AUTOSTART_H
@@ -30,16 +30,13 @@ typedef struct autostart_private {
 } autostart_private;
 
 typedef struct autostart_options {
-	const char *url;            /* sqlite:... */
+	const char *url;            /* of a database: base/url.h */
 	const char *server_program; /* NULL: as server_program_find */
 	int64_t idle_timeout_ms;    /* for a server that is started */
 	int64_t deadline_us;
 	autostart_connect *connect;
 	void *context;
 } autostart_options;
-
-/* Is it the URL of a database, rather than a server's address? */
-bool autostart_is_database(const char *url);
 
 /*
  * Find or start, and connect. ORM_ETIMEOUT and ORM_EUNAVAILABLE say what was waited for; ORM_ENOTFOUND: no ormd, or no

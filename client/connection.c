@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/url.h"
 #include "client/error.h"
 #include "client/model_messages.h"
 #include "client/process.h"
@@ -252,19 +253,14 @@ static bool take_options(orm_db *db, const char *url, const orm_connect_options 
 
 static orm_status check_url(orm_db *db, orm_error *error)
 {
-	const char *colon = strchr(db->url, ':');
+	char shown[200];
 
-	db->is_database = autostart_is_database(db->url);
-	if (db->is_database && strncmp(db->url, "sqlite:", strlen("sqlite:")) != 0)
-		return orm_fail(error, ORM_EUNSUPPORTED,
-				"'%.*s:' databases are not supported by this version; use sqlite:///FILE",
-				(int)(colon - db->url), db->url);
+	db->is_database = orm_url_is_database(db->url);
 	if (!db->is_database && !is_address(db->url))
 		return orm_fail(error, ORM_EINVAL,
-				"'%.200s' is neither a database (sqlite:///shop.db) nor a server's address "
-				"(ipc:///run/ormd/shop.sock, "
-				"tcp://HOST:PORT, tls+tcp://HOST:PORT)",
-				db->url);
+				"'%s' is neither a database (" ORM_URL_KNOWN ") nor a server's address "
+				"(ipc:///PATH, tcp://HOST:PORT, tls+tcp://HOST:PORT)",
+				orm_url_without_password(db->url, shown, sizeof shown));
 	if (strncmp(db->url, "tls+tcp://", strlen("tls+tcp://")) == 0 && (!db->tls.ca_file || !db->tls.cert_key_file))
 		return orm_fail(error, ORM_EINVAL,
 				"'%.200s': both sides show certificates; set tls_ca_file and tls_cert_key_file in the "

@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -62,7 +64,7 @@ static void reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static _Noreturn void become(const spawn_command *command, const int fds[N_FDS], int max_fds)
+static _Noreturn void become(const spawn_command *command, char *const *environment, const int fds[N_FDS], int max_fds)
 {
 	int report_fd = fds[REPORT];
 
@@ -78,24 +80,57 @@ static _Noreturn void become(const spawn_command *command, const int fds[N_FDS],
 					close(fd);
 		if (fds[LOCK] < 0)
 			close(SPAWN_LOCK_FD);
-		execve(command->path, command->argv, environ);
+		execve(command->path, command->argv, environment);
 	}
 	say(report_fd, 0, errno);
 	leave(127);
 }
 
 /* The process between: it ends at once, so that the program belongs to init. */
-static _Noreturn void step_aside(const spawn_command *command, const int fds[N_FDS], int max_fds)
+static _Noreturn void step_aside(const spawn_command *command, char *const *environment, const int fds[N_FDS], int max_fds)
 {
 	const pid_t pid = _Fork();
 
 	if (pid == 0)
-		become(command, fds, max_fds);
+		become(command, environment, fds, max_fds);
 	say(fds[REPORT], pid > 0 ? pid : 0, pid < 0 ? errno : 0);
 	leave(0);
 }
 
 /* ---- the caller's process ---- */
+
+static bool same_name(const char *a, const char *b)
+{
+	const size_t len = strcspn(a, "=");
+
+	return strncmp(a, b, len) == 0 && b[len] == '=';
+}
+
+/* Ours with the additions, made before the fork. Owned (free()), its strings borrowed; NULL: out of memory. */
+static char **make_environment(const char *const *additions)
+{
+	size_t n_ours = 0;
+	size_t n_added = 0;
+	size_t n = 0;
+	char **all;
+
+	while (environ && environ[n_ours])
+		n_ours++;
+	while (additions[n_added])
+		n_added++;
+	all = calloc(n_ours + n_added + 1, sizeof *all);
+	for (size_t i = 0; all && i < n_ours; i++) {
+		bool replaced = false;
+
+		for (size_t k = 0; k < n_added; k++)
+			replaced = replaced || same_name(additions[k], environ[i]);
+		if (!replaced)
+			all[n++] = environ[i];
+	}
+	for (size_t k = 0; all && k < n_added; k++)
+		all[n++] = (char *)(uintptr_t)additions[k]; /* execve changes nothing in them */
+	return all;
+}
 
 static bool read_report(int fd, report *said)
 {
@@ -108,7 +143,7 @@ static bool read_report(int fd, report *said)
 }
 
 /* Returns 0, or the errno for which the program does not run. */
-static int fork_twice(const spawn_command *command, const int fds[N_FDS], int report_fd, int max_fds, pid_t *pid)
+static int fork_twice(const spawn_command *command, char *const *environment, const int fds[N_FDS], int report_fd, int max_fds, pid_t *pid)
 {
 	sigset_t all;
 	sigset_t before;
@@ -122,7 +157,7 @@ static int fork_twice(const spawn_command *command, const int fds[N_FDS], int re
 	const pid_t between = _Fork();
 
 	if (between == 0)
-		step_aside(command, fds, max_fds);
+		step_aside(command, environment, fds, max_fds);
 	if (between < 0)
 		reason = errno;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -154,7 +189,9 @@ orm_status spawn_detached(const spawn_command *command, pid_t *pid, orm_error *e
 	const int max_fds =
 		getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 1 << 20 ? (int)limit.rlim_cur : 1 << 20;
 
-	if (pipe2(pipe_fds, O_CLOEXEC) < 0) {
+	char **environment = make_environment(command->environment);
+
+	if (!environment || pipe2(pipe_fds, O_CLOEXEC) < 0) {
 		reason = errno;
 		goto out;
 	}
@@ -173,11 +210,12 @@ orm_status spawn_detached(const spawn_command *command, pid_t *pid, orm_error *e
 	close(pipe_fds[1]);
 	pipe_fds[1] = -1;
 	if (!reason) {
-		reason = fork_twice(command, fds, pipe_fds[0], max_fds, &started);
+		reason = fork_twice(command, environment, fds, pipe_fds[0], max_fds, &started);
 		fds[REPORT] = -1;
 	}
 
 out:
+	free(environment);
 	for (int i = 0; i < N_FDS; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);

@@ -15,11 +15,12 @@
 enum { SPAWN_READY_FD = 3, SPAWN_LOCK_FD = 4 };
 
 typedef struct spawn_command {
-	const char *path;  /* absolute */
-	char *const *argv; /* ends with NULL */
-	int stderr_fd;     /* becomes its standard error; standard input and output are /dev/null */
-	int ready_fd;      /* becomes SPAWN_READY_FD */
-	int lock_fd;       /* becomes SPAWN_LOCK_FD; negative: none */
+	const char *path;               /* absolute */
+	char *const *argv;              /* ends with NULL */
+	const char *const *environment; /* "NAME=value" to add to ours or replace there, ends with NULL */
+	int stderr_fd;                  /* becomes its standard error; standard input and output are /dev/null */
+	int ready_fd;                   /* becomes SPAWN_READY_FD */
+	int lock_fd;                    /* becomes SPAWN_LOCK_FD; negative: none */
 } spawn_command;
 
 /*

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The address of a server that was not told any: a socket named after its database, in $XDG_RUNTIME_DIR/ormd or else
- * /tmp/ormd-<uid>, a directory that is the user's own and that nobody else may enter. A client that starts a server
- * names the socket itself; either way the lock file beside the database tells the address.
+ * The address of a server that was not told any: a socket named after its database, in the user's runtime directory
+ * (base/runtime_directory.h). A client that starts a server names the socket itself; either way the database's lock
+ * file tells the address.
  */
 #ifndef ORMD_SERVER_ADDRESS_H
 #define ORMD_SERVER_ADDRESS_H

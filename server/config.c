@@ -10,6 +10,7 @@
 #include <syslog.h>
 
 #include "base/error.h"
+#include "base/url.h"
 #include "driver/driver.h"
 #include "server/config_options.h"
 #include "server/units.h"
@@ -22,7 +23,7 @@
 /* Shown by --help in this order. */
 const ormd_option ormd_options[] = {
 	{NULL, "database", 'd', "URL", ORMD_OPTION_DATABASE, AT(database), 0, 0, NULL,
-	 "The database to serve: sqlite:///FILE"},
+	 "The database to serve: " ORM_URL_KNOWN},
 	{NULL, "listen", 'l', "ADDRESS", ORMD_OPTION_LISTEN, AT(listen), 0, 0, NULL,
 	 "Serve at ipc:///PATH, tcp://HOST:PORT (this machine only) or tls+tcp://HOST:PORT; may be given several "
 	 "times. "
@@ -291,7 +292,7 @@ orm_status ormd_config_check(const ormd_config *config, orm_error *error)
 
 	if (!config->database)
 		return orm_fail(error, ORM_EINVAL,
-				"which database? Give --database URL, such as sqlite:///shop.db, or a file with -c");
+				"which database? Give --database URL, such as sqlite:///shop.db, ORMD_DATABASE in the environment, or a file with -c");
 	for (size_t i = 0; i < config->n_listen; i++)
 		tls = tls || strncmp(config->listen[i], "tls+tcp://", 10) == 0;
 	if (tls && (!config->tls_ca_file || !config->tls_cert_key_file))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What ormd was told: defaults, then a file, then the command line, which wins. One table (config.c) names every option
+ * What ormd was told: defaults, then a file, then the environment, then the command line, which wins. One table (config.c) names every option
  * once; the file's keys are the command line's long options without the dashes.
  *
  * Life: ormd_config_init, ormd_config_set and ormd_config_load in any order, ormd_config_check, ..., ormd_config_fini.
@@ -21,7 +21,7 @@
 #define ORMD_MAX_OPTIONS   32
 
 /* Where an option's value comes from; a higher one is not changed by a lower one. */
-typedef enum ormd_config_source { ORMD_FROM_DEFAULTS = 0, ORMD_FROM_FILE, ORMD_FROM_ARGUMENTS } ormd_config_source;
+typedef enum ormd_config_source { ORMD_FROM_DEFAULTS = 0, ORMD_FROM_FILE, ORMD_FROM_ENVIRONMENT, ORMD_FROM_ARGUMENTS } ormd_config_source;
 
 typedef struct ormd_config {
 	const char *database;                   /* URL; never NULL after ormd_config_check */
@@ -77,7 +77,7 @@ orm_status ormd_config_load(ormd_config *config, const char *path, orm_error *er
 orm_status ormd_config_check(const ormd_config *config, orm_error *error);
 
 /*
- * From the command line and the file that it names. 0: go on. Else a code of sysexits.h to exit with, after the message
+ * From the command line, the file that it names, and ORMD_DATABASE in the environment. 0: go on. Else a code of sysexits.h to exit with, after the message
  * has been written to standard error: EX_USAGE (64), EX_NOINPUT (66: no such file), EX_CONFIG (78: a bad line in it).
  * Ends the process after --help and --version.
  */

@@ -98,6 +98,8 @@ int ormd_config_from_arguments(ormd_config *config, int argc, char **argv)
 		.options = rows,
 		.parser = parse_option,
 		.doc = "Serve the sessions of one database: programs that link liborm share its units of work.\v"
+		       "The database may also be given by ORMD_DATABASE in the environment, where a password in its URL is not "
+		       "seen by others; it wins over the file.\n"
 		       "TIME is a number with ms, s, m or h; SIZE one with KiB, MiB, GiB or nothing.\n"
 		       "SIGTERM and SIGINT end ormd once running calls have finished; a second one ends it at once.\n"
 		       "Exit status: 0 clean end, 64 wrong usage, 66 no such configuration file, 69 the database or an "
@@ -106,7 +108,9 @@ int ormd_config_from_arguments(ormd_config *config, int argc, char **argv)
 		       "not permitted, "
 		       "78 mistake in the configuration file.",
 	};
+	const char *database = getenv("ORMD_DATABASE");
 	parsing p = {.config = config};
+	orm_error why = {0};
 	orm_status status;
 
 	if (!describe_options(config, rows)) {
@@ -119,6 +123,11 @@ int ormd_config_from_arguments(ormd_config *config, int argc, char **argv)
 		return EX_USAGE;
 	if (p.status != ORM_OK)
 		return report(&p.error, p.status == ORM_ENOMEM ? EX_OSERR : EX_USAGE);
+	if (database && *database &&
+	    ormd_config_set(config, "database", database, ORMD_FROM_ENVIRONMENT, &why) != ORM_OK) {
+		orm_fail(&p.error, ORM_EINVAL, "ORMD_DATABASE: %s", why.message);
+		return report(&p.error, EX_USAGE);
+	}
 	status = config->file ? ormd_config_load(config, config->file, &p.error) : ORM_OK;
 	if (status != ORM_OK)
 		return report(&p.error, status == ORM_ENOTFOUND ? EX_NOINPUT

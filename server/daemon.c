@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/url.h"
 #include "server/host.h"
 #include "server/liveness.h"
 #include "server/log.h"
@@ -131,6 +132,8 @@ ormd_daemon *ormd_daemon_start(const ormd_config *config, orm_error *error)
 		goto failed;
 	}
 	daemon->last_session = (uint64_t)start << 32;
+
+	orm_url_without_password(config->database, daemon->shown_url, sizeof daemon->shown_url);
 
 	ormd_database_options database = {
 		.url = config->database,

@@ -17,6 +17,7 @@
 
 #include "base/map.h"
 #include "rpc/interceptors.h"
+#include "base/discovery.h"
 #include "rpc/rpc.h"
 #include "server/config.h"
 #include "session/session.h"
@@ -28,6 +29,7 @@ typedef struct ormd_liveness ormd_liveness;
 struct ormd_daemon {
 	const ormd_config *config;      /* borrowed */
 	ormd_database     *database;
+	char               shown_url[ORM_DISCOVERY_PATH_SIZE]; /* the database's, without a password */
 	rpc_server        *rpc;
 	rpc_metrics       *metrics;
 	ormd_liveness     *liveness;

@@ -120,7 +120,8 @@ static orm_status announce(ormd_daemon *daemon, const ormd_config *config, orm_e
 	if (status != ORM_OK)
 		return status;
 	for (size_t i = 0; i < rpc_server_n_addresses(daemon->rpc); i++)
-		ormd_log(LOG_INFO, "serving %s at %s", config->database, rpc_server_address(daemon->rpc, i));
+		ormd_log(LOG_INFO, "serving %s at %s",
+			 daemon->shown_url, rpc_server_address(daemon->rpc, i));
 	if (config->ready_fd >= 0) {
 		/* A starter that has not waited for us is none of our trouble. */
 		if (dprintf(config->ready_fd, "%s\n", address) < 0)
@@ -267,7 +268,7 @@ static int serve(ormd_config *config)
 	/* From here on it means the same file from any directory, in the log and for those who ask. */
 	if (orm_discovery_absolute_url(config->database, url, &error) == ORM_OK)
 		config->database = url;
-	else if (error.code != ORM_EUNSUPPORTED)
+	else
 		goto failed;
 	if (config->n_listen == 0) {
 		if (ormd_default_address(config->database, address, &error) != ORM_OK)

@@ -9,6 +9,7 @@
 #include <sysexits.h>
 
 #include "base/buffer.h"
+#include "base/url.h"
 #include "server/units.h"
 
 #define DEFAULT_TIMEOUT_MS 10000
@@ -18,7 +19,7 @@ enum { KEY_FORMAT = 0x1000, KEY_LIMIT, KEY_TLS_CA, KEY_TLS_CERT, KEY_TLS_NAME };
 
 static const struct argp_option options[] = {
 	{"address", 'a', "ADDRESS", 0, "The server's address: ipc:///PATH, tcp://HOST:PORT or tls+tcp://HOST:PORT", 1},
-	{"database", 'd', "URL", 0, "The server of this database on this machine: sqlite:///FILE", 1},
+	{"database", 'd', "URL", 0, "The server of this database on this machine: " ORM_URL_KNOWN, 1},
 	{"json", 'j', NULL, 0, "Answer in JSON", 2},
 	{"timeout", 't', "TIME", 0, "How long to wait for the server, such as 500ms or 10s (default: 10s)", 2},
 	{"format", KEY_FORMAT, "FORMAT", 0,

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/url.h"
 #include "server/ormctl.h"
 
 #define LOCAL_CONNECT_MS 5000 /* enough for a server that has to listen anew; a leftover socket is given up then */
@@ -52,24 +53,26 @@ static int exit_code(rpc_code code)
 static int find_server(ormctl *ctl)
 {
 	char path[ORM_DISCOVERY_PATH_SIZE];
+	char shown[ORM_DISCOVERY_PATH_SIZE];
 	orm_discovery_owner owner = {0};
 	orm_error error = {0};
 	orm_status status = orm_discovery_lock_path(ctl->database, path, &error);
 
+	orm_url_without_password(ctl->database, shown, sizeof shown);
 	if (status != ORM_OK)
 		return ormctl_fail(EX_USAGE, "%s", error.message);
 	status = orm_discovery_read(path, &owner, &error);
 	if (status != ORM_OK && status != ORM_ENOTFOUND)
 		return ormctl_fail(status == ORM_EPERM ? EX_NOPERM : EX_UNAVAILABLE, "%s", error.message);
 	if (status == ORM_ENOTFOUND || (!owner.pid && !owner.address[0]))
-		return ormctl_fail(EX_UNAVAILABLE, "nobody serves %s", ctl->database);
+		return ormctl_fail(EX_UNAVAILABLE, "nobody serves %s", shown);
 	if (owner.pid && kill((pid_t)owner.pid, 0) != 0 && errno == ESRCH)
-		return ormctl_fail(EX_UNAVAILABLE, "nobody serves %s: its last server, process %ld, has died",
-				   ctl->database, owner.pid);
+		return ormctl_fail(EX_UNAVAILABLE, "nobody serves %s: its last server, process %ld, has died", shown,
+				   owner.pid);
 	if (!owner.address[0])
 		return ormctl_fail(EX_UNAVAILABLE,
 				   "the server of %s, process %ld, does not answer yet, or has ended before it did",
-				   ctl->database, owner.pid);
+				   shown, owner.pid);
 	memcpy(ctl->found, owner.address, sizeof ctl->found);
 	return ORMCTL_OK;
 }

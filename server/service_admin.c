@@ -65,7 +65,7 @@ static void status(rpc_call *call, const ProtobufCMessage *message, void *contex
 	rpc_server_stats_get(daemon->rpc, &calls);
 	ormd_database_stats_get(daemon->database, &units);
 	reply.version = unconst(ORMD_VERSION);
-	reply.database = unconst(ormd_database_url(daemon->database));
+	reply.database = daemon->shown_url;
 	reply.dialect = unconst(ormd_database_dialect(daemon->database)->name);
 	reply.has_uptime_ms = true;
 	reply.uptime_ms = (uint64_t)((orm_clock_us() - daemon->started_us) / 1000);

@@ -37,7 +37,7 @@ static void connect_program(rpc_call *call, const ProtobufCMessage *message, voi
 	reply.has_registry = true;
 	reply.registry = registry->hash;
 	reply.server_version = (char *)ORMD_VERSION;
-	reply.database = (char *)(uintptr_t)ormd_database_url(daemon->database);
+	reply.database = daemon->shown_url;
 	reply.dialect = (char *)(uintptr_t)ormd_database_dialect(daemon->database)->name;
 	reply.has_max_message = true;
 	reply.max_message = daemon->config->max_message ? daemon->config->max_message : limits.max_message;

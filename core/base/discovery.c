@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,6 +14,9 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/map.h"
+#include "base/runtime_directory.h"
+#include "base/url.h"
 
 #define SCHEME      "sqlite:"
 #define LOCK_SUFFIX "-ormd"
@@ -34,14 +38,23 @@ static int hex_digit(char c)
 	return -1;
 }
 
+static orm_status fail_scheme(const char *url, orm_error *error)
+{
+	char shown[256];
+
+	orm_url_without_password(url ? url : "", shown, sizeof shown);
+	if (url && orm_url_is_of_server(url))
+		return orm_fail(error, ORM_EUNSUPPORTED, "'%s' is a database without a file", shown);
+	return orm_fail(error, ORM_EUNSUPPORTED, "'%s' is not the URL of a database; write " ORM_URL_KNOWN, shown);
+}
+
 /* The path part of the URL, decoded; relative to the working directory, absolute, or ":memory:". */
 static orm_status decode_url(const char *url, char *path, orm_error *error)
 {
 	size_t len = 0;
 
 	if (!url || strncmp(url, SCHEME, strlen(SCHEME)) != 0)
-		return orm_fail(error, ORM_EUNSUPPORTED,
-				"'%s' is not the URL of an SQLite database (sqlite:///shop.db)", url ? url : "");
+		return fail_scheme(url, error);
 	if (strncmp(url, SCHEME "//", strlen(SCHEME "//")) != 0)
 		return orm_fail(error, ORM_EINVAL, "'%s': write sqlite:///shop.db, with three slashes", url);
 
@@ -167,6 +180,15 @@ orm_status orm_discovery_absolute_url(const char *url, char absolute[ORM_DISCOVE
 	char path[ORM_DISCOVERY_PATH_SIZE];
 	char text[ORM_DISCOVERY_PATH_SIZE];
 	size_t len = strlen(SCHEME "///");
+
+	if (orm_url_is_of_server(url)) {
+		if (strlen(url) >= ORM_DISCOVERY_PATH_SIZE)
+			return orm_fail(error, ORM_EINVAL, "the database's URL is longer than %d bytes",
+					ORM_DISCOVERY_PATH_SIZE - 1);
+		memcpy(absolute, url, strlen(url) + 1);
+		return ORM_OK;
+	}
+
 	const orm_status status = orm_discovery_database_path(url, path, error);
 
 	if (status != ORM_OK)
@@ -187,9 +209,30 @@ orm_status orm_discovery_absolute_url(const char *url, char absolute[ORM_DISCOVE
 	return ORM_OK;
 }
 
+/* In the runtime directory, for a database that is no file. */
+static orm_status runtime_lock_path(const char *url, char path[ORM_DISCOVERY_PATH_SIZE], orm_error *error)
+{
+	char directory[ORM_RUNTIME_DIRECTORY_SIZE];
+	char identity[ORM_DISCOVERY_PATH_SIZE];
+	orm_status status;
+
+	if (strlen(url) >= sizeof identity)
+		return orm_fail(error, ORM_EINVAL, "the database's URL is longer than %d bytes",
+				ORM_DISCOVERY_PATH_SIZE - 1);
+	status = orm_runtime_directory(directory, error);
+	if (status == ORM_OK)
+		snprintf(path, ORM_DISCOVERY_PATH_SIZE, "%s/%016" PRIx64 ".lock", directory,
+			 orm_hash_string(orm_url_identity(url, identity, sizeof identity)));
+	return status;
+}
+
 orm_status orm_discovery_lock_path(const char *url, char path[ORM_DISCOVERY_PATH_SIZE], orm_error *error)
 {
 	char database[ORM_DISCOVERY_PATH_SIZE];
+
+	if (orm_url_is_of_server(url))
+		return runtime_lock_path(url, path, error);
+
 	const orm_status status = orm_discovery_database_path(url, database, error);
 
 	if (status != ORM_OK)
@@ -268,22 +311,34 @@ static orm_status fail_open(const char *path, orm_error *error)
 	return orm_fail(error, code, "cannot open the lock file '%.300s': %s", path, strerror(reason));
 }
 
+/* The database's file, of which `path` is the lock; a database that is no file has a lock without its name. */
+static void name_database(const char *path, char *name, size_t size)
+{
+	const size_t len = strlen(path);
+	const size_t suffix = strlen(LOCK_SUFFIX);
+
+	if (len > suffix && strcmp(path + len - suffix, LOCK_SUFFIX) == 0)
+		snprintf(name, size, "'%.*s'", len - suffix > 200 ? 200 : (int)(len - suffix), path);
+	else
+		snprintf(name, size, "this database");
+}
+
 static orm_status fail_taken(const char *path, orm_error *error)
 {
 	orm_discovery_owner owner;
-	const int len = (int)(strlen(path) - strlen(LOCK_SUFFIX));
+	char database[210];
 	char who[64] = "another server";
 
+	name_database(path, database, sizeof database);
 	if (orm_discovery_read(path, &owner, NULL) != ORM_OK)
 		owner = (orm_discovery_owner){0};
 	if (owner.pid)
 		snprintf(who, sizeof who, "pid %ld", owner.pid);
 	if (owner.address[0])
-		return orm_fail(error, ORM_EEXIST, "'%.*s' is served by %s at %s; connect to that, or stop it first",
-				len > 200 ? 200 : len, path, who, owner.address);
+		return orm_fail(error, ORM_EEXIST, "%s is served by %s at %s; connect to that, or stop it first",
+				database, who, owner.address);
 	return orm_fail(error, ORM_EEXIST,
-			"'%.*s' is taken by %s, which does not serve it yet; try again, or stop it first",
-			len > 200 ? 200 : len, path, who);
+			"%s is taken by %s, which does not serve it yet; try again, or stop it first", database, who);
 }
 
 orm_status orm_discovery_lock(const char *path, int *fd, orm_error *error)

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who serves a database file: one session server per SQLite file, found or started by any program that knows its URL.
+ * Who serves a database: a session server that is found or started by any program that knows the database's URL.
  *
- * Beside the file lies `<real path>-ormd`, a lock file. Its flock belongs to the server for as long as it lives, so
- * that the kernel gives it back whatever the server dies of; its text says who that is: "pid 4711\naddress
- * ipc:///run/ormd/x.sock\n", the second line from the moment that the server answers. It is never removed: a removed
- * lock file can be locked twice.
+ * Beside an SQLite file lies `<real path>-ormd`, a lock file: one server per file. For a database that is no file the
+ * lock file lies in the user's runtime directory, named by a hash of its URL without the password; there the lock only
+ * says which server this user's programs on this machine find, for others may serve the same database. The lock file's
+ * flock belongs to the server for as long as it lives, so that the kernel gives it back whatever the server dies of;
+ * its text says who that is: "pid 4711\naddress ipc:///run/ormd/x.sock\n", the second line from the moment that the
+ * server answers. It is never removed: a removed lock file can be locked twice.
  *
  * How a client finds or starts the server:
  * 1. orm_discovery_lock. ORM_EEXIST: somebody serves, or is starting: 4.
- * 2. Got it: fork and exec `ormd --database URL --lock-fd N ...` with that descriptor inherited (clear FD_CLOEXEC in
- * the child). The lock belongs to the open file, not to the process, so there is no moment without it.
+ * 2. Got it: fork and exec `ormd --lock-fd N ...`, with ORMD_DATABASE in its environment, with that descriptor
+ * inherited (clear FD_CLOEXEC in the child). The lock belongs to the open file, not to the process, so there is no
+ * moment without it.
  * 3. close() the descriptor in the client, never orm_discovery_unlock: the lock is the server's now.
  * 4. orm_discovery_read until there is an address that accepts a connection, or the deadline passes. While nothing
  * answers, try 1 again now and then: the starter may have failed. An address of a dead server may be read for a moment;
@@ -38,11 +41,12 @@
  */
 orm_status orm_discovery_database_path(const char *url, char path[ORM_DISCOVERY_PATH_SIZE], orm_error *error);
 
-/* The same file as a URL that means it from any directory: what to hand to a server that is started. */
+/* The same database as a URL that means it from any directory: what to hand to a server that is started. Password
+ * included. */
 orm_status orm_discovery_absolute_url(const char *url, char absolute[ORM_DISCOVERY_PATH_SIZE], orm_error *error);
 
 /* The lock file's path for a database URL. As above; ORM_EUNSUPPORTED for ":memory:" too, which nobody else can find.
- */
+ * ORM_EPERM: the runtime directory, which is made for databases that are no files, is not safe. */
 orm_status orm_discovery_lock_path(const char *url, char path[ORM_DISCOVERY_PATH_SIZE], orm_error *error);
 
 /* What the lock file says; what it does not say is 0 or "". */

@@ -197,11 +197,10 @@ static void take_failure(pg_connection *connection, const pg_request *request, c
 		ormd_pg_unprepare(connection, request->statement, false);
 	else if (outdated && request->statement)
 		ormd_pg_unprepare(connection, request->statement, true);
-	if (request->kind == PG_FORGET && !outdated)
-		ormd_pg_keep_number(connection, request->number);
 	status = ormd_pg_fail(connection, result, request->statement ? request->statement->sql : NULL,
 			      request->write ? request->write->mapper : NULL, &error);
-	note_failure(connection, request, status, &error);
+	if (request->kind != PG_FORGET || connection->base.lost)
+		note_failure(connection, request, status, &error);
 }
 
 /* One row written. */
@@ -319,7 +318,8 @@ static orm_status forget_statements(pg_connection *connection, orm_error *error)
 		status = ormd_pg_push(connection, &request, error);
 	}
 	orm_buffer_reset(ended);
-	return status;
+	/* Whether the server knew it or not is of no interest to what follows. */
+	return status == ORM_OK ? ormd_pg_send_sync(connection, error) : status;
 }
 
 orm_status ormd_pg_start(pg_connection *connection, orm_error *error)

@@ -6,23 +6,17 @@
 #include "base/error.h"
 #include "base/map.h"
 #include "session/flush_fail.h"
+#include "session/flush_sent.h"
 #include "session/select_by.h"
 #include "sql/compile.h"
 
-/* Of one chunk of rows. In process: what fits the processor's caches. To a server each chunk is a round trip. */
-#define MAX_CELLS        8192
-#define MAX_ROWS         512
-#define MAX_SERVER_CELLS 131072
-#define MAX_SERVER_ROWS  16384
-
-/* An object's record with the defaults that its INSERT got. */
-struct ormd_made_record {
-	ormd_made_record *next;
-	ormd_object *object;
-	ormd_record *record; /* the session's pool's */
-	const uint16_t *columns;
-	size_t n_columns;
-};
+#define MAX_CELLS 8192 /* of one chunk of rows: what fits the processor's caches */
+#define MAX_ROWS  512
+#define REMOTE_CELLS                                                                                                   \
+	131072 /* the same where a chunk is a round trip to a server, which has ways of its own for many               \
+		*/
+#define REMOTE_ROWS 8192
+#define MAX_SENT    32768 /* rows whose outcome is not asked for yet */
 
 /* A row that has another value than its object for the moment. */
 struct ormd_temporary {
@@ -46,8 +40,6 @@ typedef struct step_writer {
 	size_t n_parameters;
 	size_t max_rows;
 	orm_value *values;
-	orm_value *returned;
-	size_t *affected;
 	orm_buffer sql;
 } step_writer;
 
@@ -355,87 +347,85 @@ static bool compile(step_writer *writer)
 	return !writer->sql.failed;
 }
 
+static bool is_told_later(const step_writer *writer)
+{
+	return writer->connection->driver->collect != NULL;
+}
+
 static bool make_room(step_writer *writer)
 {
-	orm_arena *arena = &writer->flush->step;
-	const bool in_process = writer->connection->driver->single_writer;
-	const size_t max_rows = in_process ? MAX_ROWS : MAX_SERVER_ROWS;
+	const bool remote = !writer->connection->driver->single_writer;
+	const size_t max_rows = remote ? REMOTE_ROWS : MAX_ROWS;
 
-	writer->max_rows =
-		(in_process ? MAX_CELLS : MAX_SERVER_CELLS) / (writer->n_parameters + writer->n_returning + 1);
+	writer->max_rows = (remote ? REMOTE_CELLS : MAX_CELLS) / (writer->n_parameters + writer->n_returning + 1);
 	if (writer->max_rows > max_rows)
 		writer->max_rows = max_rows;
 	if (writer->max_rows > writer->step->n_objects)
 		writer->max_rows = writer->step->n_objects;
 	if (writer->max_rows == 0)
 		writer->max_rows = 1;
-	writer->values = orm_arena_calloc(arena, writer->max_rows * writer->n_parameters, sizeof *writer->values);
-	writer->returned = orm_arena_calloc(arena, writer->max_rows * writer->n_returning, sizeof *writer->returned);
-	writer->affected = orm_arena_calloc(arena, writer->max_rows, sizeof *writer->affected);
-	return writer->values && writer->returned && writer->affected;
+	writer->values =
+		orm_arena_calloc(&writer->flush->step, writer->max_rows * writer->n_parameters, sizeof *writer->values);
+	return writer->values != NULL;
 }
 
-static orm_status keep_returned(step_writer *writer, size_t first, size_t n_rows, orm_error *error)
-{
-	ormd_flush *flush = writer->flush;
-
-	for (size_t i = 0; i < n_rows; i++) {
-		ormd_object *object = writer->step->objects[first + i];
-		ormd_made_record *made = orm_arena_calloc(&flush->scratch, 1, sizeof *made);
-		ormd_record *record = ormd_record_with(writer->layout, object->record, writer->returning,
-						       writer->returned + i * writer->n_returning, writer->n_returning,
-						       &flush->session->pool);
-
-		if (!made || !record) {
-			ormd_record_free(record, &flush->session->pool);
-			return orm_fail(error, ORM_ENOMEM, "out of memory");
-		}
-		*made = (ormd_made_record){flush->made, object, record, writer->returning, writer->n_returning};
-		flush->made = made;
-	}
-	return ORM_OK;
-}
-
-static orm_status write_rows(step_writer *writer, size_t first, size_t n_rows, orm_error *error)
+/* What the driver is given, and what it gives: that lives as long as the outcome is open. NULL: out of memory. */
+static ormd_sent *new_sent(step_writer *writer, size_t first, size_t n_rows)
 {
 	static const ormd_write_kind kinds[] = {[ORMD_INSERT] = ORMD_WRITE_INSERT,
 						[ORMD_UPDATE] = ORMD_WRITE_UPDATE,
 						[ORMD_DELETE] = ORMD_WRITE_DELETE};
 	const ormd_plan_step *step = writer->step;
-	ormd_write write = {.sql = writer->sql.data,
-			    .kind = kinds[step->kind],
-			    .mapper = step->mapper,
-			    .columns = writer->columns,
-			    .n_columns = writer->n_columns,
-			    .n_parameters = writer->n_parameters,
-			    .n_rows = n_rows,
-			    .values = writer->values,
-			    .affected = step->kind == ORMD_INSERT ? NULL : writer->affected,
-			    .n_returning = writer->n_returning,
-			    .returning = writer->returning_types,
-			    .returned = writer->returned,
-			    .arena = &writer->flush->step};
-	orm_status status;
+	orm_arena *arena = is_told_later(writer) ? &writer->flush->scratch : &writer->flush->step;
+	ormd_sent *sent = orm_arena_calloc(arena, 1, sizeof *sent);
+	orm_value *returned = orm_arena_calloc(arena, n_rows * writer->n_returning, sizeof *returned);
+	size_t *affected = orm_arena_calloc(arena, n_rows, sizeof *affected);
 
-	for (size_t i = 0; i < n_rows; i++) {
+	if (!sent || !returned || !affected)
+		return NULL;
+	*sent = (ormd_sent){.step = step, .first = first, .returning = writer->returning};
+	sent->write = (ormd_write){.sql = writer->sql.data,
+				   .kind = kinds[step->kind],
+				   .mapper = step->mapper,
+				   .columns = writer->columns,
+				   .n_columns = writer->n_columns,
+				   .n_parameters = writer->n_parameters,
+				   .n_rows = n_rows,
+				   .values = writer->values,
+				   .affected = step->kind == ORMD_INSERT ? NULL : affected,
+				   .n_returning = writer->n_returning,
+				   .returning = writer->returning_types,
+				   .returned = returned,
+				   .arena = arena,
+				   .later = is_told_later(writer)};
+	return sent;
+}
+
+static orm_status write_rows(step_writer *writer, size_t first, size_t n_rows, orm_error *error)
+{
+	const ormd_plan_step *step = writer->step;
+	ormd_flush *flush = writer->flush;
+	ormd_sent *sent = new_sent(writer, first, n_rows);
+	orm_status status = sent ? ORM_OK : orm_fail(error, ORM_ENOMEM, "out of memory");
+
+	for (size_t i = 0; i < n_rows && status == ORM_OK; i++)
 		status = put_row(writer, first + i, writer->values + i * writer->n_parameters, error);
-		if (status != ORM_OK)
-			return status;
-	}
-	status = writer->connection->driver->write(writer->connection, &write, error);
-	if (status == ORM_ECONSTRAINT || status == ORM_EINVAL)
-		return ormd_flush_fail_row(writer->flush->session, step->objects[first + write.failed_row], error);
 	if (status != ORM_OK)
-		return status;
-	for (size_t i = 0; i < n_rows; i++) {
-		if (write.affected && write.affected[i] == 0)
-			return ormd_flush_fail_stale(
-				writer->flush->session,
-				step->replaced ? step->replaced[first + i] : step->objects[first + i], step, error);
-		if (step->phase == ORMD_PHASE_LATER && writer->flush->temporaries)
-			end_temporaries(writer->flush, step->objects[first + i], &step->shape);
+		return ormd_flush_fail_sending(flush, writer->connection, NULL, status, error);
+	status = writer->connection->driver->write(writer->connection, &sent->write, error);
+	if (status != ORM_OK)
+		return ormd_flush_fail_sending(flush, writer->connection, sent, status, error);
+	if (!sent->write.later) {
+		status = ormd_flush_take_outcome(flush, sent, error);
+	} else {
+		*flush->last_sent = sent;
+		flush->last_sent = &sent->next;
+		flush->n_sent += n_rows;
 	}
-	return writer->n_returning ? keep_returned(writer, first, n_rows, error) : ORM_OK;
+	for (size_t i = 0; i < n_rows && step->phase == ORMD_PHASE_LATER && flush->temporaries; i++)
+		end_temporaries(flush, step->objects[first + i], &step->shape);
+	return status == ORM_OK && flush->n_sent > MAX_SENT ? ormd_flush_collect(flush, writer->connection, error)
+							    : status;
 }
 
 static orm_status write_step(ormd_flush *flush, ormd_connection *connection, const ormd_plan_step *step,
@@ -479,6 +469,9 @@ static void forget_run(ormd_flush *flush)
 		ormd_record_free(made->record, &flush->session->pool);
 	flush->made = NULL;
 	flush->temporaries = NULL;
+	flush->sent = NULL;
+	flush->last_sent = &flush->sent;
+	flush->n_sent = 0;
 	orm_arena_reset(&flush->scratch);
 }
 
@@ -497,6 +490,7 @@ orm_status ormd_flush_run(ormd_flush *flush, ormd_connection *connection, orm_er
 {
 	const char *defer = connection->driver->dialect->defer_foreign_keys;
 	orm_error ignored;
+	orm_error unwanted;
 	orm_status status = ORM_OK;
 
 	forget_run(flush);
@@ -506,6 +500,11 @@ orm_status ormd_flush_run(ormd_flush *flush, ormd_connection *connection, orm_er
 		status = connection->driver->run(connection, defer, error);
 	for (size_t i = 0; i < flush->plan.n_steps && status == ORM_OK; i++)
 		status = write_step(flush, connection, &flush->plan.steps[i], error);
+	if (status == ORM_OK)
+		return ormd_flush_collect(flush, connection, error);
+	/* What is still open writes into our memory. */
+	if (flush->sent && !connection->lost)
+		(void)ormd_flush_collect(flush, connection, &unwanted);
 	return status;
 }
 

@@ -11,6 +11,7 @@
 
 typedef struct ormd_made_record ormd_made_record;
 typedef struct ormd_temporary ormd_temporary;
+typedef struct ormd_sent ormd_sent;
 
 typedef struct ormd_flush {
 	ormd_session *session;
@@ -21,6 +22,9 @@ typedef struct ormd_flush {
 	bool keep;                   /* make the records that ormd_flush_apply needs; a rehearsal does not */
 	ormd_made_record *made;      /* of the latest run */
 	ormd_temporary *temporaries; /* keys that rows have for the moment */
+	ormd_sent *sent;             /* whose outcome is open, in order */
+	ormd_sent **last_sent;
+	size_t n_sent; /* rows */
 } ormd_flush;
 
 /* Plan what is pending. `keep`: ormd_flush_apply will follow. ORM_ENOMEM. */

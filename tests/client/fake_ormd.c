@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What autostart needs of ormd, and no more: takes over the lock, listens, says so, and ends when it is told to. Writes
- * one line for each start to $FAKE_ORMD_STARTS: its process id and its arguments. $FAKE_ORMD_MODE: "fail" ends with a
+ * one line for each start to $FAKE_ORMD_STARTS: its process id, its arguments, and ORMD_DATABASE=URL. $FAKE_ORMD_MODE: "fail" ends with a
  * message, "mute" is never ready, "dead-once" ends the first time after it was announced.
  */
 #include <fcntl.h>
@@ -49,7 +49,7 @@ static void note_start(int argc, char **argv)
 
 	for (int i = 1; i < argc; i++)
 		size += snprintf(line + size, sizeof line - (size_t)size, " %s", argv[i]);
-	line[size++] = '\n';
+	size += snprintf(line + size, sizeof line - (size_t)size, " ORMD_DATABASE=%s\n", getenv("ORMD_DATABASE"));
 
 	const int fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
 
@@ -61,7 +61,7 @@ static void note_start(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	const char *mode = getenv("FAKE_ORMD_MODE") ? getenv("FAKE_ORMD_MODE") : "";
-	const char *database = option(argc, argv, "--database");
+	const char *database = getenv("ORMD_DATABASE");
 	const char *address = option(argc, argv, "--listen");
 	const char *lock_fd = option(argc, argv, "--lock-fd");
 	const char *ready_fd = option(argc, argv, "--ready-fd");

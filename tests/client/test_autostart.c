@@ -182,7 +182,7 @@ static void the_server_is_told_what_it_needs(void **state)
 
 	assert_found(f);
 	read_starts(f, 0, line, sizeof line);
-	snprintf(part, sizeof part, " --database sqlite:///%s ", f->database);
+	snprintf(part, sizeof part, " ORMD_DATABASE=sqlite:///%s", f->database);
 	assert_non_null(strstr(line, part));
 	assert_non_null(strstr(line, " --lock-fd 4 "));
 	assert_non_null(strstr(line, " --idle-timeout 1500ms"));
@@ -511,17 +511,58 @@ static void the_program_is_looked_for_where_it_says(void **state)
 	free(before);
 }
 
-static void urls_of_databases_are_told_from_addresses(void **state)
+static void set_url(fixture *f, const char *url)
 {
-	(void)state;
-	assert_true(autostart_is_database("sqlite:///shop.db"));
-	assert_true(autostart_is_database("sqlite:shop.db"));
-	assert_true(autostart_is_database("postgresql://host/shop"));
-	assert_true(autostart_is_database("mysql://host/shop"));
-	assert_false(autostart_is_database("ipc:///run/ormd/shop.sock"));
-	assert_false(autostart_is_database("tcp://127.0.0.1:7420"));
-	assert_false(autostart_is_database("shop.db"));
-	assert_false(autostart_is_database(""));
+	snprintf(f->url, sizeof f->url, "%s", url);
+}
+
+static void a_database_that_is_no_file_gets_one_server(void **state)
+{
+	fixture *f = *state;
+	char line[4096];
+	char first[ORM_DISCOVERY_ADDRESS_SIZE];
+
+	set_url(f, "postgresql://ann:secret@db.example/shop");
+	assert_found(f);
+	memcpy(first, f->connected_to, sizeof first);
+	assert_int_equal(strncmp(first + strlen("ipc://"), f->dir, strlen(f->dir)), 0);
+	set_url(f, "postgres://ann:changed@db.example/shop"); /* neither the scheme nor the password makes it another */
+	assert_found(f);
+	assert_string_equal(f->connected_to, first);
+	assert_int_equal(n_starts(f), 1);
+
+	set_url(f, "postgresql://bob:secret@db.example/shop"); /* but the user does */
+	assert_found(f);
+	assert_string_not_equal(f->connected_to, first);
+	assert_int_equal(n_starts(f), 2);
+
+	read_starts(f, 0, line, sizeof line);
+	assert_non_null(strstr(line, " ORMD_DATABASE=postgresql://ann:secret@db.example/shop"));
+	assert_non_null(strstr(line, " --lock-fd 4 "));
+}
+
+/* What everybody sees: the arguments of the server, and messages. */
+static void a_password_is_not_shown(void **state)
+{
+	fixture *f = *state;
+	char path[64];
+	size_t size;
+	char *arguments;
+	orm_error error = {0};
+	autostart_private own = {.pidfd = -1};
+
+	set_url(f, "mysql://ann:s3cret@db.example/shop?password=s3cret");
+	assert_found(f);
+	snprintf(path, sizeof path, "/proc/%ld/cmdline", (long)pid_of_start(f, 0));
+	arguments = support_read_file(path, &size);
+	assert_non_null(arguments);
+	assert_null(memmem(arguments, size, "s3cret", strlen("s3cret")));
+	free(arguments);
+
+	setenv("FAKE_ORMD_MODE", "fail", 1);
+	set_url(f, "mysql://eve:s3cret@db.example/shop");
+	assert_int_equal(find(f, &own, &error), ORM_EUNAVAILABLE);
+	assert_null(strstr(error.message, "s3cret"));
 }
 
 int main(void)
@@ -548,7 +589,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_cannot_be_served_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_socket_directory_that_others_may_enter_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_program_is_looked_for_where_it_says, set_up, tear_down),
-		cmocka_unit_test(urls_of_databases_are_told_from_addresses),
+		cmocka_unit_test_setup_teardown(a_database_that_is_no_file_gets_one_server, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_password_is_not_shown, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -300,7 +300,8 @@ static void urls_that_cannot_be_are_refused(void **state)
 	} urls[] = {{"shop.db", ORM_EINVAL, "neither a database"},
 		    {"", ORM_EINVAL, "neither a database"},
 		    {"http://host", ORM_EINVAL, "neither a database"},
-		    {"postgresql://host/shop", ORM_EUNSUPPORTED, "'postgresql:' databases"},
+		    {"oracle://scott:tiger@host/shop", ORM_EINVAL, "'oracle://scott@host/shop' is neither a database"},
+		    {"oracle://host", ORM_EINVAL, "postgresql://HOST/NAME, mariadb://HOST/NAME or mysql://HOST/NAME"},
 		    {"tls+tcp://localhost:7420", ORM_EINVAL, "set tls_ca_file and tls_cert_key_file"},
 		    {"sqlite:shop.db", ORM_EINVAL, "three slashes"},
 		    {"sqlite:///nowhere/at/all/shop.db", ORM_ENOTFOUND, "nowhere"}};

@@ -95,6 +95,55 @@ static void what_names_no_file_is_refused(void **state)
 	assert_string_equal(path, ":memory:");
 }
 
+static void databases_without_a_file_have_a_lock_in_the_runtime_directory(void **state)
+{
+	static const char *const same[] = {"postgresql://ann@host:5432/shop?sslmode=require",
+					   "postgres://ann@host:5432/shop?sslmode=require",
+					   "postgresql://ann:secret@host:5432/shop?sslmode=require",
+					   "postgresql://ann@host:5432/shop?password=secret&sslmode=require"};
+	static const char *const others[] = {"postgresql://bob@host:5432/shop?sslmode=require",
+					     "postgresql://ann@other:5432/shop?sslmode=require",
+					     "postgresql://ann@host:5433/shop?sslmode=require",
+					     "postgresql://ann@host:5432/till?sslmode=require",
+					     "postgresql://ann@host:5432/shop",
+					     "mariadb://ann@host:5432/shop?sslmode=require"};
+	const char *dir = support_tempdir();
+	char expected[SUPPORT_PATH_SIZE];
+	char first[ORM_DISCOVERY_PATH_SIZE];
+	char path[ORM_DISCOVERY_PATH_SIZE];
+	orm_error error;
+	int fd = -1;
+	int other = -1;
+
+	(void)state;
+	setenv("XDG_RUNTIME_DIR", dir, 1);
+	assert_int_equal(orm_discovery_lock_path(same[0], first, &error), ORM_OK);
+	support_join(expected, dir, "ormd/");
+	assert_memory_equal(first, expected, strlen(expected));
+	for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+		assert_int_equal(orm_discovery_lock_path(same[i], path, &error), ORM_OK);
+		assert_string_equal(path, first);
+		assert_int_equal(orm_discovery_absolute_url(same[i], path, &error), ORM_OK);
+		assert_string_equal(path, same[i]);
+	}
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+		assert_int_equal(orm_discovery_lock_path(others[i], path, &error), ORM_OK);
+		assert_string_not_equal(path, first);
+	}
+	assert_int_equal(orm_discovery_lock(first, &fd, &error), ORM_OK);
+	assert_int_equal(orm_discovery_announce(fd, "ipc:///run/x.sock", &error), ORM_OK);
+	assert_int_equal(orm_discovery_lock(first, &other, &error), ORM_EEXIST);
+	assert_non_null(strstr(error.message, "this database is served by pid "));
+	orm_discovery_unlock(fd);
+
+	assert_int_equal(orm_discovery_database_path(same[2], path, &error), ORM_EUNSUPPORTED);
+	assert_null(strstr(error.message, "secret"));
+	assert_int_equal(chmod(support_join(expected, dir, "ormd"), 0755), 0);
+	assert_int_equal(orm_discovery_lock_path(same[0], path, &error), ORM_EPERM);
+	assert_non_null(strstr(error.message, expected));
+	unsetenv("XDG_RUNTIME_DIR");
+}
+
 static void make_lock_path(char path[ORM_DISCOVERY_PATH_SIZE])
 {
 	assert_int_equal(orm_discovery_lock_path(database_url("shop.db"), path, NULL), ORM_OK);
@@ -276,6 +325,7 @@ int main(void)
 		cmocka_unit_test(spellings_of_one_file_give_one_path),
 		cmocka_unit_test(odd_names_survive_the_absolute_url),
 		cmocka_unit_test(what_names_no_file_is_refused),
+		cmocka_unit_test(databases_without_a_file_have_a_lock_in_the_runtime_directory),
 		cmocka_unit_test(the_lock_names_its_holder),
 		cmocka_unit_test(what_a_dead_server_left_goes_with_the_next_lock),
 		cmocka_unit_test(any_bytes_in_the_file_are_survived),

@@ -128,6 +128,21 @@ static void a_directory_without_a_database_is_told(void **state)
 	assert_int_equal(ormd_default_address("sqlite:////nonexistent/shop.db", address, &error), ORM_ENOTFOUND);
 }
 
+static void a_database_that_is_no_file_has_one_too(void **state)
+{
+	char expected[SUPPORT_PATH_SIZE];
+	char other[ORM_DISCOVERY_ADDRESS_SIZE];
+
+	(void)state;
+	assert_int_equal(ormd_default_address("postgresql://ann:secret@host/shop", address, &error), ORM_OK);
+	snprintf(expected, sizeof expected, "ipc://%s/ormd/", dir);
+	assert_memory_equal(address, expected, strlen(expected));
+	assert_int_equal(ormd_default_address("postgres://ann@host/shop", other, &error), ORM_OK);
+	assert_string_equal(address, other);
+	assert_int_equal(ormd_default_address("postgresql://ann@host/other", other, &error), ORM_OK);
+	assert_string_not_equal(address, other);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -136,6 +151,7 @@ int main(void)
 		TEST(two_spellings_of_a_file_have_one_address),
 		TEST(two_files_have_two_addresses),
 		TEST(a_database_in_memory_has_one_too),
+		TEST(a_database_that_is_no_file_has_one_too),
 		TEST(a_directory_that_others_may_enter_is_refused),
 		TEST(a_link_is_no_directory_of_ours),
 		TEST(without_a_runtime_directory_it_is_in_tmp),

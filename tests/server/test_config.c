@@ -228,6 +228,37 @@ static void a_database_is_needed(void **state)
 	assert_int_equal(ormd_config_check(&config, &error), ORM_OK);
 }
 
+static int from_arguments(const char *first, const char *second)
+{
+	const char *const arguments[] = {"ormd", first, second, NULL};
+
+	ormd_config_fini(&config);
+	ormd_config_init(&config);
+	return ormd_config_from_arguments(&config, first ? 3 : 1, (char **)(uintptr_t)arguments);
+}
+
+/* Where a password in it is not seen by others. */
+static void the_database_may_come_from_the_environment(void **state)
+{
+	static const char text[] = "database = sqlite:///file.db\n";
+	char path[SUPPORT_PATH_SIZE];
+
+	(void)state;
+	support_write_file(support_join(path, support_tempdir(), "ormd.conf"), text, strlen(text));
+	setenv("ORMD_DATABASE", "sqlite:///environment.db", 1);
+	assert_int_equal(from_arguments(NULL, NULL), 0);
+	assert_string_equal(config.database, "sqlite:///environment.db");
+	assert_int_equal(from_arguments("--config", path), 0);
+	assert_string_equal(config.database, "sqlite:///environment.db");
+	assert_int_equal(from_arguments("--database", "sqlite:///arguments.db"), 0);
+	assert_string_equal(config.database, "sqlite:///arguments.db");
+	setenv("ORMD_DATABASE", "shop.db", 1);
+	assert_int_equal(from_arguments(NULL, NULL), 64);
+	unsetenv("ORMD_DATABASE");
+	assert_int_equal(from_arguments("--config", path), 0);
+	assert_string_equal(config.database, "sqlite:///file.db");
+}
+
 static void tls_needs_certificates(void **state)
 {
 	(void)state;
@@ -258,6 +289,7 @@ int main(void)
 		TEST(a_refused_value_leaves_the_old_one),
 		TEST(there_is_an_end_to_addresses),
 		TEST(a_database_is_needed),
+		TEST(the_database_may_come_from_the_environment),
 		TEST(tls_needs_certificates),
 	};
 
