@@ -3,12 +3,13 @@
  * Which server and which of its sessions a connection is, and how such a session is seen to its end.
  *
  * The number of a session is good only on its server, and only until that is started anew: so the server is told by
- * what it is called and where it keeps its data, and by when it was started. UNIX_TIMESTAMP() and Uptime are of the same
- * statement, so their difference is exactly that, whatever the clocks do.
+ * what it is called and where it keeps its data, and by when it was started. UNIX_TIMESTAMP() and Uptime are of the
+ * same statement, so their difference is exactly that, whatever the clocks do.
  *
  * On a Galera cluster the session may have been on another node, where it cannot be ended from here. It need not be:
  * what it still commits is certified against what this node commits, and both write the row of the commit's id. The one
- * that is first in the cluster's order wins; the other one fails with a deadlock, and finds the row when it tries again.
+ * that is first in the cluster's order wins; the other one fails with a deadlock, and finds the row when it tries
+ * again.
  */
 #include "driver/mysql_internal.h"
 
@@ -24,12 +25,12 @@
 #define PATIENCE_US INT64_C(30000000) /* for a session to end, if the caller has no deadline */
 #define STEP_MS     5
 
-static const char who[] =
-	"SELECT CONNECTION_ID(), @@max_allowed_packet, @@innodb_rollback_on_timeout, "
-	"(SELECT count(*) FROM information_schema.GLOBAL_VARIABLES WHERE VARIABLE_NAME = 'WSREP_ON' "
-	"AND VARIABLE_VALUE = 'ON'), "
-	"concat_ws('|', @@server_uid, @@hostname, @@port, @@socket, @@datadir, unix_timestamp() - (SELECT VARIABLE_VALUE "
-	"FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'UPTIME'))";
+static const char who[] = "SELECT CONNECTION_ID(), @@max_allowed_packet, @@innodb_rollback_on_timeout, "
+			  "(SELECT count(*) FROM information_schema.GLOBAL_VARIABLES WHERE VARIABLE_NAME = 'WSREP_ON' "
+			  "AND VARIABLE_VALUE = 'ON'), "
+			  "concat_ws('|', @@server_uid, @@hostname, @@port, @@socket, @@datadir, unix_timestamp() - "
+			  "(SELECT VARIABLE_VALUE "
+			  "FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'UPTIME'))";
 
 orm_status ormd_mysql_identify(mysql_connection *connection, orm_error *error)
 {

@@ -75,8 +75,8 @@ static void watch_for_silence(MYSQL *handle)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unsent_ms, sizeof unsent_ms);
 }
 
-MYSQL *ormd_mysql_dial(const mysql_url *url, size_t host, const char *database, unsigned timeout_s,
-		       unsigned *number, orm_error *error)
+MYSQL *ormd_mysql_dial(const mysql_url *url, size_t host, const char *database, unsigned timeout_s, unsigned *number,
+		       orm_error *error)
 {
 	static pthread_once_t library = PTHREAD_ONCE_INIT;
 	const mysql_host *place = &url->hosts[host];
@@ -140,7 +140,8 @@ static orm_status set_up_session(mysql_connection *connection, orm_error *error)
 	char settings[1024];
 
 	snprintf(settings, sizeof settings,
-		 "SET NAMES utf8mb4 COLLATE utf8mb4_nopad_bin; SET SESSION sql_mode='" SQL_MODE "', time_zone='+00:00', "
+		 "SET NAMES utf8mb4 COLLATE utf8mb4_nopad_bin; SET SESSION sql_mode='" SQL_MODE
+		 "', time_zone='+00:00', "
 		 "innodb_lock_wait_timeout=%lld, lock_wait_timeout=%lld, net_write_timeout=600, tx_isolation='%s'%s",
 		 lock_wait_s, lock_wait_s, connection->read_only ? "REPEATABLE-READ" : "READ-COMMITTED",
 		 connection->read_only ? ", tx_read_only=ON" : "");
@@ -206,8 +207,7 @@ static orm_status open_host(mysql_connection *connection, size_t host, const orm
 	const bool make = !connection->handle && number == ER_BAD_DB_ERROR && options->create && !options->read_only;
 
 	if (make)
-		connection->handle =
-			ormd_mysql_dial(url, host, NULL, dial_timeout_s(connection), &number, error);
+		connection->handle = ormd_mysql_dial(url, host, NULL, dial_timeout_s(connection), &number, error);
 	if (!connection->handle)
 		return error->code;
 	mysql_optionsv(connection->handle, MARIADB_OPT_IO_WAIT, ormd_mysql_io_wait);

@@ -85,8 +85,8 @@ static bool join(char columns[NAME_SIZE], const char *column)
 static void put_literal(mysql_connection *connection, const char *text, orm_buffer *out)
 {
 	char escaped[2 * NAME_SIZE];
-	const unsigned long len =
-		mysql_real_escape_string(connection->handle, escaped, text, (unsigned long)strnlen(text, NAME_SIZE - 1));
+	const unsigned long len = mysql_real_escape_string(connection->handle, escaped, text,
+							   (unsigned long)strnlen(text, NAME_SIZE - 1));
 
 	orm_buffer_putc(out, '\'');
 	orm_buffer_append(out, escaped, len);
@@ -119,7 +119,8 @@ static void ask_columns(mysql_connection *connection, const char *table, const c
 	orm_buffer_fini(&sql);
 }
 
-/* "Duplicate entry 'x' for key 'uq_users_email'": the value may hold anything, so the key is looked for from the end. */
+/* "Duplicate entry 'x' for key 'uq_users_email'": the value may hold anything, so the key is looked for from the end.
+ */
 static void fail_unique(mysql_connection *connection, const char *message, const char *table, char columns[NAME_SIZE],
 			orm_error *error)
 {
@@ -194,29 +195,33 @@ static void fail_foreign_key(const char *message, bool is_referred_to, const cha
 			 key.columns);
 	} else {
 		snprintf(columns, NAME_SIZE, "%s", key.columns);
-		orm_fail(error, ORM_ECONSTRAINT,
-			 "%s.%s: refers to a row of %s that does not exist; add that one first", table, columns,
-			 key.parent);
+		orm_fail(error, ORM_ECONSTRAINT, "%s.%s: refers to a row of %s that does not exist; add that one first",
+			 table, columns, key.parent);
 	}
 }
 
 /* ---- checks ------------------------------------------------------------------------------------------------- */
 
-/* "CONSTRAINT `ck_users_age` failed for `shop`.`users`". Ours on one column are called ck_<table>_<column> (sql/ddl.h); one
- * that is part of the column's own definition has the column's name. */
+/* "CONSTRAINT `ck_users_age` failed for `shop`.`users`". Ours on one column are called ck_<table>_<column> (sql/ddl.h);
+ * one that is part of a column's own definition is called <table>.<column>. */
 static void fail_check(const char *message, const char *table, char columns[NAME_SIZE], orm_error *error)
 {
+	static const struct {
+		const char *before;
+		const char *after;
+	} forms[] = {{"ck_", "_"}, {"", "."}};
 	char prefix[NAME_SIZE + 8];
-	char name[NAME_SIZE] = "";
-	const char *at = skip(message, "CONSTRAINT ");
+	char name[2 * NAME_SIZE] = "";
+	const char *start = skip(message, "CONSTRAINT `");
+	const char *end = start ? strstr(start, "` failed for ") : NULL;
 
-	if (at)
-		(void)ormd_mysql_read_identifier(at, name);
-	snprintf(prefix, sizeof prefix, "ck_%s_", table);
-	if (table[0] && skip(name, prefix))
-		snprintf(columns, NAME_SIZE, "%s", name + strlen(prefix));
-	else if (strncmp(name, "ck_", 3) != 0 && strncmp(name, "CONSTRAINT_", 11) != 0)
-		snprintf(columns, NAME_SIZE, "%s", name);
+	if (end)
+		snprintf(name, sizeof name, "%.*s", (int)(end - start), start);
+	for (size_t i = 0; table[0] && i < sizeof forms / sizeof forms[0]; i++) {
+		snprintf(prefix, sizeof prefix, "%s%s%s", forms[i].before, table, forms[i].after);
+		if (skip(name, prefix))
+			snprintf(columns, NAME_SIZE, "%s", name + strlen(prefix));
+	}
 	orm_fail(error, ORM_ECONSTRAINT, "%s.%s: the value violates the table's check %.200s", table, columns, name);
 }
 
@@ -230,7 +235,7 @@ orm_status ormd_mysql_fail_constraint(mysql_connection *connection, unsigned num
 
 	ormd_mysql_written_table(sql, table);
 	switch (number) {
-	case ER_BAD_NULL_ERROR: /* Column 'name' cannot be null */
+	case ER_BAD_NULL_ERROR:       /* Column 'name' cannot be null */
 	case ER_NO_DEFAULT_FOR_FIELD: /* Field 'name' doesn't have a default value */
 		read_quoted(message, number == ER_BAD_NULL_ERROR ? "Column '" : "Field '", columns);
 		orm_fail(error, ORM_ECONSTRAINT, "%s.%s: must not be NULL; set it", table, columns);

@@ -207,8 +207,7 @@ static void free_taken(mysql_cursor *cursor)
 static orm_status bind_all(mysql_statement *statement, const orm_value *values, size_t n_values, orm_error *error)
 {
 	for (size_t i = 0; i < n_values; i++) {
-		const char *wrong =
-			ormd_mysql_bind_value(&statement->binds[i], &statement->parameters[i], &values[i]);
+		const char *wrong = ormd_mysql_bind_value(&statement->binds[i], &statement->parameters[i], &values[i]);
 
 		if (wrong)
 			return orm_fail(error, ORM_EINVAL, "a %s to compare with %s", orm_type_name(values[i].type),

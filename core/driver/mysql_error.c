@@ -303,6 +303,9 @@ orm_status ormd_mysql_fail_statement(mysql_connection *connection, const mysql_s
 {
 	MYSQL_STMT *handle = statement->handle;
 
+	/* What fails while rows are fetched is only told of the connection. */
+	if (mysql_stmt_errno(handle) == 0)
+		return ormd_mysql_fail_handle(connection, statement->sql, error);
 	return ormd_mysql_fail(connection, mysql_stmt_errno(handle), mysql_stmt_error(handle), statement->sql, error);
 }
 

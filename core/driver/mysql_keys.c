@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Generated keys for several servers on one database. A table of our own has the next key of each table, so that what one
- * server reserves no other one gets; raising it is one statement, which also looks at the keys that others have used.
+ * Generated keys for several servers on one database. A table of our own has the next key of each table, so that what
+ * one server reserves no other one gets; raising it is one statement, which also looks at the keys that others have
+ * used.
  *
  * Other programs leave the key to AUTO_INCREMENT, whose counter must be past what is reserved. Only a row moves it
  * without locking the table: one with the last reserved key is inserted and undone. The counter keeps its value then,

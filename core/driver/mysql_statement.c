@@ -59,20 +59,32 @@ orm_status ormd_mysql_start(mysql_connection *connection, orm_error *error)
 
 /* ---- text --------------------------------------------------------------------------------------------------- */
 
+/* False: the result ended in a failure. */
+static bool drop_result(MYSQL *handle)
+{
+	MYSQL_RES *result = mysql_use_result(handle);
+
+	while (result && mysql_fetch_row(result))
+		;
+	mysql_free_result(result);
+	return mysql_errno(handle) == 0;
+}
+
 orm_status ormd_mysql_execute(mysql_connection *connection, const char *sql, orm_error *error)
 {
 	MYSQL *handle = connection->handle;
-	int rc;
+	bool failed;
+	bool more = true;
 
 	ormd_mysql_enter(connection);
-	rc = mysql_real_query(handle, sql, (unsigned long)strlen(sql));
-	while (rc == 0) {
-		if (mysql_field_count(handle) > 0)
-			mysql_free_result(mysql_use_result(handle));
-		rc = mysql_next_result(handle); /* -1: there is none */
+	failed = mysql_real_query(handle, sql, (unsigned long)strlen(sql)) != 0;
+	while (!failed && more) {
+		failed = mysql_field_count(handle) > 0 && !drop_result(handle);
+		more = !failed && mysql_more_results(handle);
+		failed = failed || (more && mysql_next_result(handle) != 0);
 	}
 	ormd_mysql_leave();
-	return rc < 0 ? ORM_OK : ormd_mysql_fail_handle(connection, sql, error);
+	return failed ? ormd_mysql_fail_handle(connection, sql, error) : ORM_OK;
 }
 
 MYSQL_RES *ormd_mysql_ask(mysql_connection *connection, const char *sql, orm_error *error)
@@ -114,7 +126,6 @@ static void link_newest(mysql_statement_cache *cache, mysql_statement *statement
 
 static void free_statement(mysql_connection *connection, mysql_statement *statement)
 {
-	mysql_free_result(statement->columns);
 	if (statement->handle) {
 		ormd_mysql_enter(connection);
 		mysql_stmt_close(statement->handle); /* tells the server, and waits for nothing */
@@ -150,10 +161,7 @@ static bool describe(mysql_statement *statement)
 		statement->binds = calloc(statement->n_parameters, sizeof *statement->binds);
 		statement->parameters = calloc(statement->n_parameters, sizeof *statement->parameters);
 	}
-	if (mysql_stmt_field_count(statement->handle) > 0)
-		statement->columns = mysql_stmt_result_metadata(statement->handle);
-	return (statement->n_parameters == 0 || (statement->binds && statement->parameters)) &&
-	       (mysql_stmt_field_count(statement->handle) == 0 || statement->columns);
+	return statement->n_parameters == 0 || (statement->binds && statement->parameters);
 }
 
 /* The server keeps only so many for all its clients: room is made of our own, as long as there is any. */
@@ -236,7 +244,7 @@ void ormd_mysql_give(mysql_connection *connection, mysql_statement *statement)
 		free_statement(connection, statement);
 		return;
 	}
-	if (statement->columns) {
+	if (mysql_stmt_field_count(statement->handle) > 0) {
 		ormd_mysql_enter(connection);
 		mysql_stmt_free_result(statement->handle);
 		ormd_mysql_leave();

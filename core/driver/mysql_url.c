@@ -103,8 +103,8 @@ static orm_status read_host(mysql_url *url, const char *text, size_t size, orm_e
 
 	if (!(host->name = decode(url, name, (size_t)(end - name), "host", error)))
 		return error->code;
-	if (port < limit && (*port != ':' || !read_number(port + 1, (size_t)(limit - port) - 1, 65535, &host->port) ||
-			     host->port == 0))
+	if (port < limit &&
+	    (*port != ':' || !read_number(port + 1, (size_t)(limit - port) - 1, 65535, &host->port) || host->port == 0))
 		return orm_fail(error, ORM_EINVAL, "the URL has a port that is not a number from 1 to 65535");
 	url->n_hosts++;
 	return ORM_OK;

@@ -48,7 +48,8 @@ static const char *set_date(MYSQL_TIME *time, int64_t days)
 
 	/* Beyond them the calendar itself might overflow. */
 	if (days < -INT64_C(1000000) || days > INT64_C(4000000))
-		return "is not in the years 1000 to 9999, which MariaDB's DATE and DATETIME hold; use another value, or "
+		return "is not in the years 1000 to 9999, which MariaDB's DATE and DATETIME hold; use another value, "
+		       "or "
 		       "NULL";
 	orm_date_to_ymd((orm_date){(int32_t)days}, &year, &month, &day);
 	if (year < FIRST_YEAR || year > LAST_YEAR)

@@ -89,6 +89,17 @@ static orm_status read_returned(const mysql_statement *statement, const ormd_wri
 	return ORM_OK;
 }
 
+/* MariaDB tells of RETURNING only when it is run. */
+static orm_status check_results(const mysql_statement *statement, const ormd_write *write, orm_error *error)
+{
+	const unsigned n_there = mysql_stmt_field_count(statement->handle);
+
+	if (n_there == write->n_returning)
+		return ORM_OK;
+	return orm_fail(error, ORM_EINTERNAL, "%zu results wanted, %u there: %.200s", write->n_returning, n_there,
+			write->sql);
+}
+
 /* The rows that RETURNING gives for `n` rows from `first` on; *n_found: how many there were. */
 static orm_status read_results(mysql_connection *connection, mysql_statement *statement, const ormd_write *write,
 			       size_t first, size_t n, size_t *n_found, orm_error *error)
@@ -115,14 +126,15 @@ static orm_status write_row(mysql_connection *connection, mysql_statement *state
 	orm_status status = check_size(connection, write, values, error);
 
 	for (size_t i = 0; i < write->n_parameters && status == ORM_OK; i++) {
-		const char *wrong =
-			ormd_mysql_bind_value(&statement->binds[i], &statement->parameters[i], &values[i]);
+		const char *wrong = ormd_mysql_bind_value(&statement->binds[i], &statement->parameters[i], &values[i]);
 
 		if (wrong)
 			status = fail_value(write, i, &values[i], wrong, error);
 	}
 	if (status == ORM_OK)
 		status = ormd_mysql_send(connection, statement, error);
+	if (status == ORM_OK)
+		status = check_results(statement, write, error);
 	if (status != ORM_OK)
 		return status;
 	if (write->n_returning)
@@ -158,8 +170,8 @@ typedef struct bulk {
 	size_t first;
 } bulk;
 
-/* The library asks for each row's values before it sends them. A type that differs from the first row's, or a value that
- * cannot be sent, stops it before anything is sent. */
+/* The library asks for each row's values before it sends them. A type that differs from the first row's, or a value
+ * that cannot be sent, stops it before anything is sent. */
 static my_bool set_row(void *context, MYSQL_BIND *binds, unsigned row)
 {
 	const bulk *b = context;
@@ -222,6 +234,8 @@ static orm_status write_packet(mysql_connection *connection, bulk *b, size_t n, 
 	use_bulk(b, (unsigned)n);
 	status = ormd_mysql_send(connection, b->statement, error);
 	use_bulk(b, 0);
+	if (status == ORM_OK)
+		status = check_results(b->statement, write, error);
 	if (status == ORM_OK && write->n_returning)
 		status = read_results(connection, b->statement, write, b->first, n, &n_found, error);
 	else if (status == ORM_OK)
@@ -313,16 +327,6 @@ static orm_status update_many(mysql_connection *connection, mysql_statement *sta
 
 /* ---- the driver's member ------------------------------------------------------------------------------------ */
 
-static orm_status check_results(const mysql_statement *statement, const ormd_write *write, orm_error *error)
-{
-	const unsigned n_there = mysql_stmt_field_count(statement->handle);
-
-	if (n_there == write->n_returning)
-		return ORM_OK;
-	return orm_fail(error, ORM_EINTERNAL, "%zu results wanted, %u there: %.200s", write->n_returning, n_there,
-			write->sql);
-}
-
 orm_status ormd_mysql_write(ormd_connection *base, ormd_write *write, orm_error *error)
 {
 	mysql_connection *connection = mysql_of(base);
@@ -339,8 +343,6 @@ orm_status ormd_mysql_write(ormd_connection *base, ormd_write *write, orm_error 
 	if (!(statement = ormd_mysql_take(connection, write->sql, error)))
 		return error->code;
 	status = ormd_mysql_check_parameters(statement, write->n_parameters, error);
-	if (status == ORM_OK)
-		status = check_results(statement, write, error);
 	for (size_t i = 0; i < write->n_returning * write->n_rows; i++)
 		write->returned[i] = (orm_value){.type = write->returning[i % write->n_returning], .null = true};
 	if (status != ORM_OK)

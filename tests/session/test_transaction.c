@@ -58,7 +58,7 @@ static orm_status query_all(fixture *f, const char *model, ormd_lock lock, int64
 	f->finished = ORM_EINTERNAL;
 	status = ormd_query_open(f->session, f->participant, &select, &options, note_finished, f, &query, &f->error);
 	if (status == ORM_OK)
-		status = f->finished;
+		status = wait_finished(f);
 	while (status == ORM_OK && !piece.last) {
 		status = ormd_query_next(query, 4096, &piece, &f->error);
 		for (size_t i = 0; status == ORM_OK && i < piece.n_rows; i++) {
@@ -226,7 +226,7 @@ static void related_objects_load_along(void **state)
 		   "INSERT INTO posts (id, title, user_id) VALUES (1, 'a', 1), (2, 'b', 1), (3, 'c', 2)");
 	assert_ok(f,
 		  ormd_query_open(f->session, f->participant, &select, &options, note_finished, f, &query, &f->error));
-	assert_ok(f, f->finished);
+	assert_ok(f, wait_finished(f));
 	while (!piece.last) {
 		assert_ok(f, ormd_query_next(query, 4096, &piece, &f->error));
 		for (size_t i = 0; i < piece.n_related; i++)
@@ -503,7 +503,7 @@ static void populating_over_pending_changes_keeps_them(void **state)
 	set(f, account(f, ORMD_LOCK_NONE, 1), "balance", 5LL);
 	assert_ok(f,
 		  ormd_query_open(f->session, f->participant, &select, &options, note_finished, f, &query, &f->error));
-	assert_ok(f, f->finished);
+	assert_ok(f, wait_finished(f));
 	ormd_query_close(query);
 	commit(f);
 	assert_string_equal(ask(f, "SELECT balance FROM accounts WHERE id = 1"), "5");
