@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 
-#define SOON_MS 50 /* to wait for what does not come */
+#define SOON_MS 500 /* to wait for what does not come */
 
 /* A second unit of work on the fixture's database, as another client's. */
 static void set_up_other(fixture *other, const fixture *f, const ormd_session_options *options)
@@ -224,6 +224,7 @@ static void related_objects_load_along(void **state)
 
 	outside(f, "INSERT INTO users (id, name) VALUES (1, 'Ann'), (2, 'Bob');"
 		   "INSERT INTO posts (id, title, user_id) VALUES (1, 'a', 1), (2, 'b', 1), (3, 'c', 2)");
+	f->finished = ORM_EINTERNAL;
 	assert_ok(f,
 		  ormd_query_open(f->session, f->participant, &select, &options, note_finished, f, &query, &f->error));
 	assert_ok(f, wait_finished(f));
@@ -501,6 +502,7 @@ static void populating_over_pending_changes_keeps_them(void **state)
 
 	add_accounts(f);
 	set(f, account(f, ORMD_LOCK_NONE, 1), "balance", 5LL);
+	f->finished = ORM_EINTERNAL;
 	assert_ok(f,
 		  ormd_query_open(f->session, f->participant, &select, &options, note_finished, f, &query, &f->error));
 	assert_ok(f, wait_finished(f));
