@@ -18,6 +18,8 @@ typedef struct pair_figures {
 	size_t n;
 } pair_figures;
 
+static volatile sig_atomic_t ended_by; /* this signal */
+
 static const bench_engine *const engines[] = {&bench_sqlite, &bench_postgresql, &bench_mariadb};
 
 static double budget_of(const bench_case *run, const bench_row *row)
@@ -39,7 +41,7 @@ static int measure(const bench_row *row, bench_case *run, pair_figures *figures)
 {
 	int failed = row->open && row->open(run) != 0;
 	figures->n = 0;
-	for (size_t i = 0; !failed && i <= run->options->n_pairs; i++) {
+	for (size_t i = 0; !failed && !ended_by && i <= run->options->n_pairs; i++) {
 		double floor = 0, ours;
 		if (i % 2 == 0) {
 			floor = row->floor(run);
@@ -55,7 +57,7 @@ static int measure(const bench_row *row, bench_case *run, pair_figures *figures)
 		figures->ours[figures->n] = ours;
 		figures->ratio[figures->n++] = compare(row, floor, ours);
 	}
-	return failed;
+	return failed || ended_by;
 }
 
 /* Bytes and turns are measured like seconds; only the print differs. */
@@ -106,7 +108,7 @@ static json_t *report(const bench_row *row, const bench_case *run, const char *n
 static int run_rows(const bench_row *rows, const bench_engine *engine, const bench_options *options, json_t *results)
 {
 	int failed = 0;
-	for (const bench_row *row = rows; row->name; row++) {
+	for (const bench_row *row = rows; row->name && !ended_by; row++) {
 		pair_figures figures;
 		bench_case   run = {.options = options, .engine = engine, .floor_name = row->floor_name};
 		char         name[120];
@@ -204,6 +206,27 @@ static int remove_entry(const char *path, const struct stat *stat, int type, str
 	return remove(path);
 }
 
+static char directory[] = "/tmp/ormd-bench.XXXXXX";
+
+static void remove_directory(void)
+{
+	nftw(directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* What was started is ended in the orderly way, after the work that is being measured. */
+static void end_soon(int number)
+{
+	ended_by = number;
+}
+
+static void end_on_signals(void)
+{
+	struct sigaction action = {.sa_handler = end_soon, .sa_flags = SA_RESTART};
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGHUP, &action, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 4 && strcmp(argv[1], "--serve-ping") == 0)
@@ -213,18 +236,19 @@ int main(int argc, char **argv)
 	                          "Print each row of ormd's speed budget beside its bare floor, as the median of the ratios of interleaved pairs.", NULL, NULL, NULL};
 	if (argp_parse(&argp, argc, argv, 0, NULL, &arguments) != 0)
 		return 64;
-	char directory[] = "/tmp/ormd-bench.XXXXXX";
 	if (!mkdtemp(directory)) {
 		fprintf(stderr, "bench: %s: %s\n", directory, strerror(errno));
 		return 1;
 	}
+	atexit(remove_directory);
+	end_on_signals();
 	arguments.options.directory = directory;
 	setenv("XDG_RUNTIME_DIR", directory, 1); /* the servers' sockets go there, and with it */
 	printf("%-54s %11s %11s          %s\n", "work", "ours", "floor", "ratio: median [lowest .. highest], budget");
 	json_t *results = json_array();
 	int     failed = 0;
 	for (size_t i = 0; i < sizeof engines / sizeof *engines; i++) {
-		if (is_chosen(engines[i], arguments.engine))
+		if (is_chosen(engines[i], arguments.engine) && !ended_by)
 			failed |= run_engine(engines[i], &arguments.options, results);
 	}
 	if (arguments.json && json_dump_file(results, arguments.json, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) != 0) {
@@ -232,6 +256,5 @@ int main(int argc, char **argv)
 		failed = 1;
 	}
 	json_decref(results);
-	nftw(directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-	return failed;
+	return ended_by ? 128 + ended_by : failed;
 }
