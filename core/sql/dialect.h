@@ -31,6 +31,9 @@ typedef struct ormd_dialect {
 	const char *skip_locked;
 	const char *no_wait;
 	const char *defer_foreign_keys;     /* may: the statement that puts off foreign key checks to the end of the transaction */
+	/* may, where there is no such: the statements that make the session's writes pass unchecked, and checked again. Both or none; see session/flush_keys.h */
+	const char *suspend_foreign_keys;
+	const char *resume_foreign_keys;
 	const char *table_options;          /* may: what follows the closing parenthesis of CREATE TABLE */
 
 	/* must: the column's SQL type, "VARCHAR(50)"; `generated`: it is a generated integer key */

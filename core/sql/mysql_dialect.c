@@ -123,6 +123,8 @@ const ormd_dialect ormd_dialect_mysql = {
 	.skip_locked = " SKIP LOCKED",
 	.no_wait = " NOWAIT",
 	.defer_foreign_keys = NULL, /* InnoDB checks each row at once, and cannot put it off */
+	.suspend_foreign_keys = "SET foreign_key_checks = 0",
+	.resume_foreign_keys = "SET foreign_key_checks = 1",
 	.table_options = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_nopad_bin",
 	.type = put_type,
 	.now = now,
