@@ -18,6 +18,7 @@ add_library(ormd_test_support STATIC
 	${CMAKE_CURRENT_LIST_DIR}/engine_bare.c
 	${CMAKE_CURRENT_LIST_DIR}/engine_place.c
 	${CMAKE_CURRENT_LIST_DIR}/eventually.c
+	${CMAKE_CURRENT_LIST_DIR}/galera.c
 	${CMAKE_CURRENT_LIST_DIR}/mariadb.c
 	${CMAKE_CURRENT_LIST_DIR}/postgresql.c
 	${CMAKE_CURRENT_LIST_DIR}/process.c
