@@ -8,9 +8,9 @@
  *   ssl=1                    TLS, or nothing; implied by ssl-ca, ssl-cert and ssl-key (files in PEM form)
  *   ssl-verify=0             take any certificate; 1 is the default
  *   connect-timeout=10       seconds for each host
- *   wsrep-sync-wait=0        a Galera node's statements first wait for what the cluster has committed: 1 reads, 2 UPDATE
- *                            and DELETE, 4 INSERT, 8 SHOW, added up; without it that is done when a connection is made,
- *                            and before a doubtful commit is settled
+ *   wsrep-sync-wait=0        which statements wait until a Galera node has what the cluster has committed: 1 reads,
+ *                            2 UPDATE and DELETE, 4 INSERT, 8 SHOW, added up; without it a connection does so when it
+ *                            is made, and before a doubtful commit is settled
  */
 #include "driver/mysql_internal.h"
 
