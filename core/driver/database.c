@@ -56,6 +56,8 @@ static orm_status make_system_tables(ormd_connection *connection, orm_error *err
 		status = driver->begin(connection, ORM_ISOLATION_DEFAULT, error);
 	if (status == ORM_OK)
 		status = ormd_ddl_create_system(driver->dialect, emit, connection, error);
+	if (status == ORM_OK && !driver->single_writer)
+		status = ormd_ddl_create_directory(driver->dialect, emit, connection, error);
 	if (status == ORM_OK && driver->dialect->transactional_ddl)
 		return driver->commit(connection, error);
 	driver->rollback(connection);

@@ -78,6 +78,11 @@ void ormd_session_free(ormd_session *session)
 	free(session);
 }
 
+void ormd_session_set_fence(ormd_session *session, int64_t fence)
+{
+	session->fence = fence;
+}
+
 const orm_registry *ormd_session_registry(const ormd_session *session)
 {
 	return session->registry;

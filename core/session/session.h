@@ -40,6 +40,12 @@ const char         *ormd_session_name(const ormd_session *session); /* NULL: pri
 uint64_t            ormd_session_revision(const ormd_session *session);
 size_t              ormd_session_n_pending(const ormd_session *session); /* objects that a commit would write now */
 
+/*
+ * Where several servers may serve the database: its name is claimed in the directory by this fence (directory.h), and each commit makes sure that it
+ * still is; else it fails with ORM_ELOST. For shared sessions, before the first commit.
+ */
+void ormd_session_set_fence(ormd_session *session, int64_t fence);
+
 /* ---- its own database transaction --------------------------------------------------------------------------- */
 
 /*

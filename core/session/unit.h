@@ -89,6 +89,7 @@ struct ormd_session {
 	const orm_registry *registry;
 	ormd_database *database; /* NULL in tests: keys count from 1 */
 	char *name;              /* owned; NULL: private */
+	int64_t fence;           /* by which its name is claimed in the directory; 0: it is not */
 	ormd_on_death on_death;
 	size_t max_memory;
 
