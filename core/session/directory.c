@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "session/directory.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,19 +21,31 @@
 struct ormd_directory {
 	ormd_database *database;
 	int64_t id;
-	int64_t lease_us;
+	int64_t lease_ms;
 	char address[ORMD_MAX_SERVER_ADDRESS];
-	char host[HOST_NAME_MAX + 1];
+	char host[ORMD_MAX_SERVER_HOST];
 };
 
 /* ---- statements --------------------------------------------------------------------------------------------- */
 
 /* What the columns of the answers below are. */
-enum { CELL_ID, CELL_FENCE, CELL_NUMBER, CELL_NAME, CELL_ADDRESS, CELL_HOST, CELL_STARTED, CELL_SEEN, CELL_NOW };
+enum {
+	CELL_ID,
+	CELL_FENCE,
+	CELL_LEASE,
+	CELL_NUMBER,
+	CELL_NAME,
+	CELL_ADDRESS,
+	CELL_HOST,
+	CELL_STARTED,
+	CELL_SEEN,
+	CELL_NOW
+};
 
 static const orm_column cells[] = {
 	[CELL_ID] = {.name = "id", .type = ORM_INT64},
 	[CELL_FENCE] = {.name = "fence", .type = ORM_INT64},
+	[CELL_LEASE] = {.name = "lease_ms", .type = ORM_INT64},
 	[CELL_NUMBER] = {.name = "number", .type = ORM_INT64},
 	[CELL_NAME] = {.name = "name", .type = ORM_TEXT},
 	[CELL_ADDRESS] = {.name = "address", .type = ORM_TEXT},
@@ -183,9 +194,13 @@ static bool random_number(int64_t *number, orm_error *error)
 	return true;
 }
 
-static bool is_dead(const ormd_directory *directory, int64_t seen_us, int64_t now_us)
+/* Where `seen_at`, the time now and the lease are three columns of the answer, one after the other. */
+static bool is_dead(const answer *a, size_t seen, uint32_t row)
 {
-	return now_us - seen_us > directory->lease_us;
+	const int64_t seen_us = orm_vector_int64_at(&a->vectors[seen], row);
+	const int64_t now_us = orm_vector_int64_at(&a->vectors[seen + 1], row);
+
+	return (now_us - seen_us) / 1000 > orm_vector_int64_at(&a->vectors[seen + 2], row);
 }
 
 static orm_status run(ormd_directory *directory, orm_status (*function)(ormd_connection *, void *, orm_error *),
@@ -200,10 +215,12 @@ static orm_status run(ormd_directory *directory, orm_status (*function)(ormd_con
 
 static orm_status register_server(ormd_connection *connection, const ormd_directory *directory, orm_error *error)
 {
-	const orm_value values[] = {integer(directory->id), text(directory->address), text(directory->host)};
+	const orm_value values[] = {integer(directory->id), text(directory->address), text(directory->host),
+				    integer(directory->lease_ms)};
 
-	return insert_if_absent(connection, " INTO \"ormd_server\" (\"id\", \"address\", \"host\") VALUES (?, ?, ?)",
-				values, 3, NULL, error);
+	return insert_if_absent(
+		connection, " INTO \"ormd_server\" (\"id\", \"address\", \"host\", \"lease_ms\") VALUES (?, ?, ?, ?)",
+		values, 4, NULL, error);
 }
 
 typedef struct renewal {
@@ -237,17 +254,17 @@ static orm_status remove_server(ormd_connection *connection, int64_t id, int64_t
 
 static orm_status remove_dead_servers(ormd_connection *connection, const ormd_directory *directory, orm_error *error)
 {
-	static const uint16_t columns[] = {CELL_ID, CELL_SEEN, CELL_NOW};
+	static const uint16_t columns[] = {CELL_ID, CELL_SEEN, CELL_NOW, CELL_LEASE};
 	answer a = {0};
-	orm_status status = ask(connection, "SELECT \"id\", \"seen_at\", @ FROM \"ormd_server\"", false, NULL, 0,
-				columns, 3, &a, error);
+	orm_status status = ask(connection, "SELECT \"id\", \"seen_at\", @, \"lease_ms\" FROM \"ormd_server\"", false,
+				NULL, 0, columns, 4, &a, error);
 
 	for (uint32_t i = 0; status == ORM_OK && i < a.batch.n_rows; i++) {
 		const int64_t id = orm_vector_int64_at(&a.vectors[0], i);
 		const int64_t seen_us = orm_vector_int64_at(&a.vectors[1], i);
 		size_t n_removed;
 
-		if (id != directory->id && is_dead(directory, seen_us, orm_vector_int64_at(&a.vectors[2], i)))
+		if (id != directory->id && is_dead(&a, 1, i))
 			status = remove_server(connection, id, seen_us, &n_removed, error);
 	}
 	free_answer(&a);
@@ -304,7 +321,7 @@ orm_status ormd_directory_renew(ormd_directory *directory, int64_t deadline_us, 
 
 int64_t ormd_directory_renew_ms(const ormd_directory *directory)
 {
-	const int64_t ms = directory->lease_us / 1000 / RENEWALS_PER_LEASE;
+	const int64_t ms = directory->lease_ms / RENEWALS_PER_LEASE;
 
 	return ms > 0 ? ms : 1;
 }
@@ -319,7 +336,7 @@ ormd_directory *ormd_directory_open(ormd_database *database, const char *address
 		return NULL;
 	}
 	directory->database = database;
-	directory->lease_us = lease_ms * 1000;
+	directory->lease_ms = lease_ms;
 	gethostname(directory->host, sizeof directory->host - 1);
 	if (strlen(address) >= sizeof directory->address) {
 		orm_fail(error, ORM_EINVAL, "the address to advertise is longer than %zu bytes",
@@ -357,34 +374,44 @@ void ormd_directory_close(ormd_directory *directory)
 
 /* ---- names -------------------------------------------------------------------------------------------------- */
 
-static orm_status alive_elsewhere(const char *name, const char *owner, orm_error *error)
+static orm_status alive_elsewhere(const char *name, const ormd_directory_owner *owner, orm_error *error)
 {
-	return orm_fail(error, ORM_EEXIST, "the session '%s' is in another server of this database, at %s", name,
-			owner);
+	return orm_fail(error, ORM_EEXIST, "the session '%s' is in another server of this database, at %s on %s", name,
+			owner->address, owner->host);
+}
+
+/* Its address and host are two columns of the answer, one after the other. */
+static void take_owner(ormd_directory_owner *owner, const answer *a, size_t address)
+{
+	snprintf(owner->address, sizeof owner->address, "%s", text_at(&a->vectors[address], 0));
+	snprintf(owner->host, sizeof owner->host, "%s", text_at(&a->vectors[address + 1], 0));
+	owner->is_own = false;
 }
 
 typedef struct claim {
 	const ormd_directory *directory;
 	const char *name;
 	int64_t fence;
-	char *owner;
+	ormd_directory_owner *owner;
 } claim;
 
 /* The row is there, and locked: does its server live? Then ORM_EEXIST. A dead one is removed. */
 static orm_status judge_owner(ormd_connection *connection, const claim *this, int64_t id, orm_error *error)
 {
-	static const uint16_t columns[] = {CELL_ADDRESS, CELL_SEEN, CELL_NOW};
+	static const uint16_t columns[] = {CELL_ADDRESS, CELL_HOST, CELL_SEEN, CELL_NOW, CELL_LEASE};
 	const orm_value value = integer(id);
 	answer a = {0};
 	size_t n_removed = 0;
-	orm_status status = ask(connection, "SELECT \"address\", \"seen_at\", @ FROM \"ormd_server\" WHERE \"id\" = ?",
-				false, &value, 1, columns, 3, &a, error);
+	orm_status status =
+		ask(connection,
+		    "SELECT \"address\", \"host\", \"seen_at\", @, \"lease_ms\" FROM \"ormd_server\" WHERE \"id\" = ?",
+		    false, &value, 1, columns, 5, &a, error);
 
 	if (status == ORM_OK && a.batch.n_rows > 0) {
-		const int64_t seen_us = orm_vector_int64_at(&a.vectors[1], 0);
+		const int64_t seen_us = orm_vector_int64_at(&a.vectors[2], 0);
 
-		snprintf(this->owner, ORMD_MAX_SERVER_ADDRESS, "%s", text_at(&a.vectors[0], 0));
-		if (is_dead(this->directory, seen_us, orm_vector_int64_at(&a.vectors[2], 0)))
+		take_owner(this->owner, &a, 0);
+		if (is_dead(&a, 2, 0))
 			status = remove_server(connection, id, seen_us, &n_removed, error);
 		if (status == ORM_OK && n_removed == 0) /* or it has just come back */
 			status = alive_elsewhere(this->name, this->owner, error);
@@ -439,32 +466,29 @@ static orm_status run_claim(ormd_connection *connection, void *context, orm_erro
 	return status == ORM_OK && n_inserted == 0 ? take_over(connection, this, error) : status;
 }
 
-/* Who has the name, without locks: *id is 0 if nobody living has it. */
 static orm_status look_up(ormd_connection *connection, const ormd_directory *directory, const char *name,
-			  char owner[ORMD_MAX_SERVER_ADDRESS], int64_t *id, orm_error *error)
+			  ormd_directory_owner *owner, orm_error *error)
 {
-	static const uint16_t columns[] = {CELL_ID, CELL_ADDRESS, CELL_SEEN, CELL_NOW};
+	static const uint16_t columns[] = {CELL_ID, CELL_ADDRESS, CELL_HOST, CELL_SEEN, CELL_NOW, CELL_LEASE};
 	const orm_value value = text(name);
 	answer a = {0};
 	const orm_status status =
 		ask(connection,
-		    "SELECT o.\"id\", o.\"address\", o.\"seen_at\", @ FROM \"ormd_session\" s JOIN \"ormd_server\" o "
-		    "ON o.\"id\" = s.\"server_id\" WHERE s.\"name\" = ?",
-		    false, &value, 1, columns, 4, &a, error);
+		    "SELECT o.\"id\", o.\"address\", o.\"host\", o.\"seen_at\", @, o.\"lease_ms\" FROM "
+		    "\"ormd_session\" s JOIN \"ormd_server\" o ON o.\"id\" = s.\"server_id\" WHERE s.\"name\" = ?",
+		    false, &value, 1, columns, 6, &a, error);
 
-	*id = 0;
-	owner[0] = '\0';
-	if (status == ORM_OK && a.batch.n_rows > 0 &&
-	    !is_dead(directory, orm_vector_int64_at(&a.vectors[2], 0), orm_vector_int64_at(&a.vectors[3], 0))) {
-		*id = orm_vector_int64_at(&a.vectors[0], 0);
-		snprintf(owner, ORMD_MAX_SERVER_ADDRESS, "%s", text_at(&a.vectors[1], 0));
+	*owner = (ormd_directory_owner){0};
+	if (status == ORM_OK && a.batch.n_rows > 0 && !is_dead(&a, 3, 0)) {
+		take_owner(owner, &a, 1);
+		owner->is_own = orm_vector_int64_at(&a.vectors[0], 0) == directory->id;
 	}
 	free_answer(&a);
 	return status;
 }
 
-static orm_status find(ormd_directory *directory, const char *name, int64_t deadline_us,
-		       char owner[ORMD_MAX_SERVER_ADDRESS], int64_t *id, orm_error *error)
+orm_status ormd_directory_find(ormd_directory *directory, const char *name, int64_t deadline_us,
+			       ormd_directory_owner *owner, orm_error *error)
 {
 	ormd_connection *connection = ormd_database_take_reader(directory->database, deadline_us, error);
 	orm_status status;
@@ -472,32 +496,42 @@ static orm_status find(ormd_directory *directory, const char *name, int64_t dead
 	if (!connection)
 		return error->code;
 	connection->deadline_us = deadline_us;
-	status = look_up(connection, directory, name, owner, id, error);
+	status = look_up(connection, directory, name, owner, error);
 	connection->deadline_us = 0;
 	ormd_database_give_reader(directory->database, connection);
 	return status;
 }
 
-orm_status ormd_directory_find(ormd_directory *directory, const char *name, int64_t deadline_us,
-			       char owner[ORMD_MAX_SERVER_ADDRESS], bool *is_own, orm_error *error)
+orm_status ormd_directory_holds(ormd_directory *directory, const char *name, int64_t fence, int64_t deadline_us,
+				bool *holds, orm_error *error)
 {
-	int64_t id = 0;
-	const orm_status status = find(directory, name, deadline_us, owner, &id, error);
+	static const uint16_t columns[] = {CELL_FENCE};
+	const orm_value value = text(name);
+	ormd_connection *connection = ormd_database_take_reader(directory->database, deadline_us, error);
+	answer a = {0};
+	orm_status status;
 
-	*is_own = id == directory->id;
+	if (!connection)
+		return error->code;
+	connection->deadline_us = deadline_us;
+	status = ask(connection, "SELECT \"fence\" FROM \"ormd_session\" WHERE \"name\" = ?", false, &value, 1, columns,
+		     1, &a, error);
+	connection->deadline_us = 0;
+	ormd_database_give_reader(directory->database, connection);
+	*holds = status == ORM_OK && a.batch.n_rows > 0 && orm_vector_int64_at(&a.vectors[0], 0) == fence;
+	free_answer(&a);
 	return status;
 }
 
 orm_status ormd_directory_claim(ormd_directory *directory, const char *name, int64_t deadline_us, int64_t *fence,
-				char owner[ORMD_MAX_SERVER_ADDRESS], orm_error *error)
+				ormd_directory_owner *owner, orm_error *error)
 {
 	claim this = {.directory = directory, .name = name, .owner = owner};
-	int64_t id = 0;
 	/* First without a lock: the owner's commits, each of which locks the row, then do not hold up those who only
 	 * are to be sent there. */
-	orm_status status = find(directory, name, deadline_us, owner, &id, error);
+	orm_status status = ormd_directory_find(directory, name, deadline_us, owner, error);
 
-	if (status == ORM_OK && id != 0 && id != directory->id)
+	if (status == ORM_OK && owner->address[0] && !owner->is_own)
 		return alive_elsewhere(name, owner, error);
 	if (status == ORM_OK && !random_number(&this.fence, error))
 		status = error->code;
@@ -582,8 +616,8 @@ static orm_status take_servers(const ormd_directory *directory, const answer *a,
 			.host = orm_arena_strdup(arena, text_at(&a->vectors[2], i)),
 			.age_ms = (now_us - orm_vector_int64_at(&a->vectors[3], i)) / 1000,
 			.seen_ms = now_us > seen_us ? (now_us - seen_us) / 1000 : 0,
-			.n_sessions = orm_vector_int64_at(&a->vectors[6], i),
-			.is_dead = is_dead(directory, seen_us, now_us),
+			.n_sessions = orm_vector_int64_at(&a->vectors[7], i),
+			.is_dead = is_dead(a, 4, i),
 		};
 		server->is_own = server->id == directory->id;
 		if (!server->address || !server->host)
@@ -598,7 +632,7 @@ orm_status ormd_directory_list(ormd_directory *directory, int64_t deadline_us, o
 			       ormd_directory_server **servers, size_t *n_servers, orm_error *error)
 {
 	static const uint16_t columns[] = {CELL_ID,   CELL_ADDRESS, CELL_HOST,  CELL_STARTED,
-					   CELL_SEEN, CELL_NOW,     CELL_NUMBER};
+					   CELL_SEEN, CELL_NOW,     CELL_LEASE, CELL_NUMBER};
 	ormd_connection *connection = ormd_database_take_reader(directory->database, deadline_us, error);
 	answer a = {0};
 	orm_status status;
@@ -606,12 +640,12 @@ orm_status ormd_directory_list(ormd_directory *directory, int64_t deadline_us, o
 	if (!connection)
 		return error->code;
 	connection->deadline_us = deadline_us;
-	status = ask(
-		connection,
-		"SELECT o.\"id\", o.\"address\", o.\"host\", o.\"started\", o.\"seen_at\", @, (SELECT count(*) FROM "
-		"\"ormd_session\" s WHERE s.\"server_id\" = o.\"id\") FROM \"ormd_server\" o ORDER BY "
-		"o.\"started\", o.\"id\"",
-		false, NULL, 0, columns, 7, &a, error);
+	status = ask(connection,
+		     "SELECT o.\"id\", o.\"address\", o.\"host\", o.\"started\", o.\"seen_at\", @, o.\"lease_ms\", "
+		     "(SELECT count(*) FROM "
+		     "\"ormd_session\" s WHERE s.\"server_id\" = o.\"id\") FROM \"ormd_server\" o ORDER BY "
+		     "o.\"started\", o.\"id\"",
+		     false, NULL, 0, columns, 8, &a, error);
 	ormd_database_give_reader(directory->database, connection);
 	if (status == ORM_OK)
 		status = take_servers(directory, &a, arena, servers, n_servers, error);

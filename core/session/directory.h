@@ -4,7 +4,7 @@
  * kept in the database itself (ormd_server, ormd_session; see sql/ddl.h), so that it holds exactly as well as the data.
  *
  * A server writes into its row, every fifth of the lease, that it lives. Times are the database's: the servers' clocks
- * may differ. One that has not been seen for a lease is dead: whoever finds that out removes it, and its sessions'
+ * may differ. One that has not been seen for its lease is dead: whoever finds that out removes it, and its sessions'
  * names may be claimed by others. It may only have been slow, so each claim is a new random number, the fence, and each
  * commit of the session checks, within its own transaction, that its name still has it.
  *
@@ -16,6 +16,14 @@
 #include "driver/database.h"
 
 #define ORMD_MAX_SERVER_ADDRESS 256
+#define ORMD_MAX_SERVER_HOST    65
+
+/* Who has a name. */
+typedef struct ormd_directory_owner {
+	char address[ORMD_MAX_SERVER_ADDRESS]; /* "": nobody */
+	char host[ORMD_MAX_SERVER_HOST];       /* its machine's name */
+	bool is_own;                           /* it is the server that was asked */
+} ormd_directory_owner;
 
 typedef struct ormd_directory ormd_directory;
 
@@ -34,14 +42,18 @@ orm_status ormd_directory_renew(ormd_directory *directory, int64_t deadline_us, 
 
 /*
  * The name is this server's from now on, until ormd_directory_release: *fence is what ormd_directory_check wants.
- * ORM_EEXIST: a live server has it, whose address is in `owner`. A name that this server has already is claimed anew.
+ * ORM_EEXIST: a live server has it, which is in *owner. A name that this server has already is claimed anew.
  */
 orm_status ormd_directory_claim(ormd_directory *directory, const char *name, int64_t deadline_us, int64_t *fence,
-				char owner[ORMD_MAX_SERVER_ADDRESS], orm_error *error);
+				ormd_directory_owner *owner, orm_error *error);
 
-/* Which live server has the name, by its address; "": none. *is_own: this one. */
+/* Which live server has the name. */
 orm_status ormd_directory_find(ormd_directory *directory, const char *name, int64_t deadline_us,
-			       char owner[ORMD_MAX_SERVER_ADDRESS], bool *is_own, orm_error *error);
+			       ormd_directory_owner *owner, orm_error *error);
+
+/* Is the name still claimed by this fence? For what has not to be certain; a commit asks ormd_directory_check. */
+orm_status ormd_directory_holds(ormd_directory *directory, const char *name, int64_t fence, int64_t deadline_us,
+				bool *holds, orm_error *error);
 
 /* Give the name up, if it is still claimed by this fence. Returns at once; it is tried for a while. */
 void ormd_directory_release(ormd_directory *directory, const char *name, int64_t fence);

@@ -408,6 +408,7 @@ static const orm_column server_columns[] = {
 	SYSTEM_COLUMN(2, .name = "host", .type = ORM_TEXT),
 	SYSTEM_COLUMN(3, .name = "started", .type = ORM_DATETIME, .server_default = ORM_DEFAULT_NOW),
 	SYSTEM_COLUMN(4, .name = "seen_at", .type = ORM_DATETIME, .server_default = ORM_DEFAULT_NOW),
+	SYSTEM_COLUMN(5, .name = "lease_ms", .type = ORM_INT64),
 };
 
 static const orm_column session_columns[] = {

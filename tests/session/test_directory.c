@@ -89,10 +89,10 @@ static void tear_down_two(two *t)
 
 static void must_claim(const server *s, const char *name, int64_t *fence)
 {
-	char owner[ORMD_MAX_SERVER_ADDRESS] = "";
+	ormd_directory_owner owner;
 	orm_error error = {0};
 
-	if (ormd_directory_claim(s->directory, name, soon(), fence, owner, &error) != ORM_OK)
+	if (ormd_directory_claim(s->directory, name, soon(), fence, &owner, &error) != ORM_OK)
 		fail_msg("%s", error.message);
 }
 
@@ -116,28 +116,27 @@ static void a_database_of_one_server_has_no_directory(void **state)
 static void a_name_belongs_to_whom_claims_it_first(void **state)
 {
 	two t;
-	char owner[ORMD_MAX_SERVER_ADDRESS];
+	ormd_directory_owner owner;
 	orm_error error = {0};
 	int64_t fence = 0, other = 0;
-	bool is_own = false;
 
 	(void)state;
 	ONLY_WHERE_SEVERAL_SERVE();
 	set_up_two(&t);
 	must_claim(&t.a, "till", &fence);
-	assert_int_equal(ormd_directory_claim(t.b.directory, "till", soon(), &other, owner, &error), ORM_EEXIST);
-	assert_string_equal(owner, "ipc:///a");
+	assert_int_equal(ormd_directory_claim(t.b.directory, "till", soon(), &other, &owner, &error), ORM_EEXIST);
+	assert_string_equal(owner.address, "ipc:///a");
 	assert_non_null(strstr(error.message, "'till'"));
 	assert_non_null(strstr(error.message, "ipc:///a"));
 
-	assert_int_equal(ormd_directory_find(t.b.directory, "till", soon(), owner, &is_own, &error), ORM_OK);
-	assert_string_equal(owner, "ipc:///a");
-	assert_false(is_own);
-	assert_int_equal(ormd_directory_find(t.a.directory, "till", soon(), owner, &is_own, &error), ORM_OK);
-	assert_true(is_own);
-	assert_int_equal(ormd_directory_find(t.a.directory, "else", soon(), owner, &is_own, &error), ORM_OK);
-	assert_string_equal(owner, "");
-	assert_false(is_own);
+	assert_int_equal(ormd_directory_find(t.b.directory, "till", soon(), &owner, &error), ORM_OK);
+	assert_string_equal(owner.address, "ipc:///a");
+	assert_false(owner.is_own);
+	assert_int_equal(ormd_directory_find(t.a.directory, "till", soon(), &owner, &error), ORM_OK);
+	assert_true(owner.is_own);
+	assert_int_equal(ormd_directory_find(t.a.directory, "else", soon(), &owner, &error), ORM_OK);
+	assert_string_equal(owner.address, "");
+	assert_false(owner.is_own);
 	tear_down_two(&t);
 }
 
@@ -193,7 +192,7 @@ typedef struct racer {
 	pthread_barrier_t *start;
 	orm_status status;
 	int64_t fence;
-	char owner[ORMD_MAX_SERVER_ADDRESS];
+	ormd_directory_owner owner;
 	orm_error error;
 } racer;
 
@@ -202,7 +201,7 @@ static void *race(void *context)
 	racer *r = context;
 
 	pthread_barrier_wait(r->start);
-	r->status = ormd_directory_claim(r->server->directory, "till", soon(), &r->fence, r->owner, &r->error);
+	r->status = ormd_directory_claim(r->server->directory, "till", soon(), &r->fence, &r->owner, &r->error);
 	return NULL;
 }
 
@@ -233,7 +232,7 @@ static void check_race(two *t)
 	winner = n_by[1] ? "ipc:///a" : "ipc:///b";
 	for (int i = 0; i < N_THREADS; i++) {
 		if (racers[i].status == ORM_EEXIST)
-			assert_string_equal(racers[i].owner, winner);
+			assert_string_equal(racers[i].owner.address, winner);
 	}
 	assert_string_equal(ask(&t->f, "SELECT o.\"address\" FROM \"ormd_session\" s JOIN \"ormd_server\" o ON "
 				       "o.\"id\" = s.\"server_id\""),
@@ -279,20 +278,24 @@ static void who_renews_removes_the_dead_and_what_they_had(void **state)
 {
 	two t;
 	orm_error error = {0};
-	int64_t fence;
-	bool forgotten = true;
+	int64_t fence, lost;
+	bool forgotten = true, holds;
 
 	(void)state;
 	ONLY_WHERE_SEVERAL_SERVE();
 	set_up_two(&t);
 	must_claim(&t.a, "one", &fence);
-	must_claim(&t.a, "two", &fence);
+	must_claim(&t.a, "two", &lost);
 	must_claim(&t.b, "three", &fence);
 	let_die(&t.f, "ipc:///a");
 	assert_int_equal(ormd_directory_renew(t.b.directory, soon(), &forgotten, &error), ORM_OK);
 	assert_false(forgotten);
 	assert_string_equal(ask(&t.f, "SELECT \"address\" FROM \"ormd_server\""), "ipc:///b");
 	assert_string_equal(ask(&t.f, "SELECT \"name\" FROM \"ormd_session\""), "three");
+	assert_int_equal(ormd_directory_holds(t.b.directory, "three", fence, soon(), &holds, &error), ORM_OK);
+	assert_true(holds);
+	assert_int_equal(ormd_directory_holds(t.a.directory, "two", lost, soon(), &holds, &error), ORM_OK);
+	assert_false(holds);
 
 	/* It was not dead after all: it is told, and serves again. */
 	assert_int_equal(ormd_directory_renew(t.a.directory, soon(), &forgotten, &error), ORM_OK);
@@ -307,7 +310,7 @@ static void who_renews_removes_the_dead_and_what_they_had(void **state)
 static void who_renews_in_time_lives_again(void **state)
 {
 	two t;
-	char owner[ORMD_MAX_SERVER_ADDRESS];
+	ormd_directory_owner owner;
 	orm_error error = {0};
 	int64_t fence;
 	bool forgotten;
@@ -319,7 +322,7 @@ static void who_renews_in_time_lives_again(void **state)
 	let_die(&t.f, "ipc:///a");
 	assert_int_equal(ormd_directory_renew(t.a.directory, soon(), &forgotten, &error), ORM_OK);
 	assert_false(forgotten);
-	assert_int_equal(ormd_directory_claim(t.b.directory, "till", soon(), &fence, owner, &error), ORM_EEXIST);
+	assert_int_equal(ormd_directory_claim(t.b.directory, "till", soon(), &fence, &owner, &error), ORM_EEXIST);
 	tear_down_two(&t);
 }
 
