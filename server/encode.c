@@ -376,6 +376,8 @@ static bool pack_error(const orm_error *error, const ormd_failure *failure, orm_
 	message.column = unconst(error->column);
 	message.key = unconst(error->key);
 	if (failure) {
+		message.moved_to = unconst(failure->moved_to);
+		message.moved_to_host = unconst(failure->moved_to_host);
 		message.has_author = failure->author != 0;
 		message.author = failure->author;
 		message.has_published = message.published = failure->draft_published;

@@ -29,6 +29,8 @@ typedef struct ormd_session_options {
 	size_t        max_memory; /* bytes of objects; 0: no limit; ORM_ELIMIT beyond */
 	orm_isolation isolation;  /* not DEFAULT: the unit has a database transaction of its own, see below */
 	int64_t       max_transaction_ms; /* 0: no limit */
+	bool          read_only;  /* drafts and row locks are refused (ORM_EPERM), and it reads from a replica, if the database has one, unless it has a
+	                             transaction of its own */
 } ormd_session_options;
 
 /* `registry` and `database` are borrowed for the session's life. Owned. */
