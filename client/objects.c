@@ -26,6 +26,10 @@ void *orm_add_object(orm_session *session, const orm_model *model, const void *e
 
 	if (session_enter(session) != ORM_OK)
 		return NULL;
+	if (session->read_only) {
+		session_fail_read_only(session);
+		return NULL;
+	}
 
 	const orm_layout *layout = session_layout(session, model);
 	const designators *members = layout ? designators_get(&session->designators, model, text, &error) : NULL;
@@ -336,7 +340,11 @@ void orm_delete(orm_session *session, const void *object)
 {
 	orm_error error = {0};
 
-	if (session_enter(session) == ORM_OK && orm_mirror_delete(session->mirror, object, &error) != ORM_OK)
+	if (session_enter(session) != ORM_OK)
+		return;
+	if (session->read_only)
+		session_fail_read_only(session);
+	else if (orm_mirror_delete(session->mirror, object, &error) != ORM_OK)
 		session_fail(session, &error);
 }
 

@@ -212,9 +212,13 @@ ORM_API orm_session *orm_session_open(orm_db *db);
  * orm_rollback: it sees what that level promises, at least, and holds what the engine holds for it meanwhile (SQLite: the right to write, so that
  * other units wait). ORM_ERETRY, from any call, says that it met another: nothing was written, run the whole unit again, as orm_run does. One that
  * is open for longer than the server's max-transaction is rolled back: ORM_ETIMEOUT. docs/transactions.md.
+ *
+ * A read-only session adds, changes, deletes and locks nothing: ORM_EPERM. It reads from a replica if its server has one, whose data may be somewhat
+ * older; but with an isolation level, from the database itself.
  */
 typedef struct orm_session_options {
 	orm_isolation isolation;
+	bool          read_only;
 } orm_session_options;
 ORM_API orm_session *orm_session_open_with(orm_db *db, const orm_session_options *options);
 
@@ -255,6 +259,9 @@ typedef struct orm_join_options {
  * Join the shared session `name`; the first participant creates it. `options` NULL for the defaults. In a shared session edits are this
  * participant's private draft until orm_flush publishes them to the others, whole or not at all; a query publishes nothing; any participant commits for
  * all (its draft goes along) or rolls back for all. One call. Owned.
+ *
+ * Where several servers serve the database the session is in one of them, and whoever joins it by another is sent there: ORM_EUNAVAILABLE if that
+ * cannot be reached. docs/several-servers.md.
  */
 ORM_API orm_session *orm_session_join(orm_db *db, const char *name, const orm_join_options *options);
 
