@@ -17,6 +17,7 @@
 
 #define DEFAULT_TIMEOUT_MS      30000
 #define DEFAULT_IDLE_TIMEOUT_MS 30000
+#define ANSWERS_WITHIN_MS       5000 /* a server that does not may be one whose end nobody has noticed yet */
 #define MESSAGE_OVERHEAD        4096 /* of a frame and a request around a draft */
 
 enum { METHOD_CONNECT = 0, METHOD_CREATE_ALL, METHOD_DROP_ALL };
@@ -231,10 +232,12 @@ orm_status connection_open_other(const orm_db *db, int64_t deadline_us, rpc_chan
 rpc_channel *connection_open_at(orm_db *db, const char *address, int64_t deadline_us, connection_terms *terms,
 				uint64_t *n_counted, orm_error *error)
 {
-	rpc_channel *channel = open_channel(db, address, true, deadline_us, error);
+	const int64_t soon_us = orm_deadline_in_ms(ANSWERS_WITHIN_MS);
+	const int64_t until_us = soon_us < deadline_us ? soon_us : deadline_us;
+	rpc_channel *channel = open_channel(db, address, true, until_us, error);
 
 	*n_counted = 0;
-	if (channel && declare_models(db, channel, deadline_us, n_counted, terms, error) != ORM_OK) {
+	if (channel && declare_models(db, channel, until_us, n_counted, terms, error) != ORM_OK) {
 		rpc_channel_close(channel);
 		return NULL;
 	}

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -15,7 +16,8 @@
 #include "client/process.h"
 #include "client/query.h"
 
-#define MAX_HOPS 4    /* from server to server, until the one that has a session */
+#define MAX_HOPS 4 /* from server to server, until the one that has a session */
+#define RETRY_MS 200
 #define CLOSE_MS 2000 /* a server that does not answer is told by the connection's end */
 
 /* ---- opening ---- */
@@ -102,14 +104,16 @@ static bool is_on_other_machine(const redirection *there)
 	return gethostname(host, sizeof host - 1) == 0 && strcmp(host, there->host) != 0;
 }
 
+/* *unreachable: nobody answers there. */
 static orm_status open_there(orm_session *session, Ormd__V1__OpenRequest *request, int64_t deadline_us,
-			     redirection *moved, orm_error *error)
+			     redirection *moved, bool *unreachable, orm_error *error)
 {
 	const redirection there = *moved;
 	connection_terms terms;
 	orm_error why = {0};
 
 	*moved = (redirection){0};
+	*unreachable = false;
 	if (is_on_other_machine(&there))
 		return orm_fail(
 			error, ORM_EUNAVAILABLE,
@@ -118,9 +122,10 @@ static orm_status open_there(orm_session *session, Ormd__V1__OpenRequest *reques
 			request->name, there.address, there.host);
 	session->channel =
 		connection_open_at(session->db, there.address, deadline_us, &terms, &session->n_counted, &why);
+	*unreachable = !session->channel && (why.code == ORM_EUNAVAILABLE || why.code == ORM_ETIMEOUT);
 	if (!session->channel)
 		return orm_fail(
-			error, why.code == ORM_ENOMEM ? ORM_ENOMEM : ORM_EUNAVAILABLE,
+			error, *unreachable ? ORM_EUNAVAILABLE : why.code,
 			"the session '%.200s' is in the server at %.100s on %.60s, which cannot be used: %.100s",
 			request->name, there.address, there.host, why.message);
 	session->limits = terms.limits;
@@ -128,12 +133,13 @@ static orm_status open_there(orm_session *session, Ormd__V1__OpenRequest *reques
 	return try_open(session, request, deadline_us, moved, error);
 }
 
-static orm_status find_and_open(orm_session *session, Ormd__V1__OpenRequest *request, int64_t deadline_us,
-				orm_error *error)
+static orm_status try_servers(orm_session *session, Ormd__V1__OpenRequest *request, int64_t deadline_us,
+			      bool *unreachable, orm_error *error)
 {
 	redirection moved = {0};
 	orm_status status = open_here(session, request, deadline_us, &moved, error);
 
+	*unreachable = false;
 	/* Gone since we connected, or another that does not know our models. */
 	if ((status == ORM_EUNAVAILABLE || status == ORM_ELOST) && !moved.address[0]) {
 		status = connection_renew(session->db, deadline_us, error);
@@ -147,9 +153,28 @@ static orm_status find_and_open(orm_session *session, Ormd__V1__OpenRequest *req
 				"the session '%.200s' moves: %d servers have each sent us to the next, the last to "
 				"%.100s; try again",
 				request->name, MAX_HOPS + 1, moved.address);
-		status = open_there(session, request, deadline_us, &moved, error);
+		status = open_there(session, request, deadline_us, &moved, unreachable, error);
 	}
 	return status;
+}
+
+/* A server that has just died has its sessions until the others notice: its lease's end. */
+static orm_status find_and_open(orm_session *session, Ormd__V1__OpenRequest *request, int64_t deadline_us,
+				orm_error *error)
+{
+	const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
+	bool unreachable;
+	orm_status status = try_servers(session, request, deadline_us, &unreachable, error);
+
+	while (unreachable && orm_deadline_left_ms(deadline_us) > RETRY_MS) {
+		orm_error again;
+
+		nanosleep(&pause, NULL);
+		status = try_servers(session, request, deadline_us, &unreachable, &again);
+		if (status != ORM_ETIMEOUT) /* that the time is up now says less than what was said before */
+			*error = again;
+	}
+	return status == ORM_OK ? ORM_OK : error->code;
 }
 
 static void open_session(orm_session *session, const char *name, const orm_join_options *options)
