@@ -127,6 +127,8 @@ static orm_status set_up(sqlite_connection *connection, bool in_memory, orm_erro
 		status = ormd_sqlite_execute(connection, "PRAGMA page_size", &connection->page_size, error);
 	if (status == ORM_OK)
 		status = ormd_sqlite_execute(connection, "PRAGMA data_version", &connection->data_version, error);
+	if (status == ORM_OK)
+		status = ormd_sqlite_add_decimal(connection, error);
 	if (status == ORM_OK && !(connection->rollback = ormd_sqlite_take(connection, "ROLLBACK", error)))
 		status = error->code;
 	if (status == ORM_OK)
