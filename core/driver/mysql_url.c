@@ -2,6 +2,15 @@
 /*
  * mysql://user:password@host:port,host:port/database?option=value&... Parts are percent-decoded; an IPv6 address is in
  * brackets. No message repeats any of the URL but the name of an option, since it may hold a password.
+ *
+ * Options, with - or _ in their names:
+ *   socket=/path             a Unix socket instead of a host
+ *   ssl=1                    TLS, or nothing; implied by ssl-ca, ssl-cert and ssl-key (files in PEM form)
+ *   ssl-verify=0             take any certificate; 1 is the default
+ *   connect-timeout=10       seconds for each host
+ *   wsrep-sync-wait=0        a Galera node's statements first wait for what the cluster has committed: 1 reads, 2 UPDATE
+ *                            and DELETE, 4 INSERT, 8 SHOW, added up; without it that is done when a connection is made,
+ *                            and before a doubtful commit is settled
  */
 #include "driver/mysql_internal.h"
 

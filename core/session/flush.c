@@ -158,11 +158,11 @@ static bool unlikely_value(const orm_column *column, uint64_t random, orm_arena 
 	case ORM_TIME:
 		value->integer = (int64_t)(random % UINT64_C(86400000000));
 		return true;
+	case ORM_DATETIME: /* in years that every engine keeps: to 9892 */
+		value->integer = (int64_t)(random % UINT64_C(250000000000000000));
+		return true;
 	case ORM_DOUBLE:
 		value->number = (double)(random >> 11);
-		return true;
-	case ORM_DATETIME:
-		value->integer = (int64_t)(random >> 12); /* within a hundred and fifty years, which every engine knows */
 		return true;
 	default:
 		value->integer = (int64_t)(random >> 2);

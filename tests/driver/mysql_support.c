@@ -22,12 +22,19 @@ static orm_status run_statement(const char *sql, void *context, orm_error *error
 	return connection->driver->run(connection, sql, error);
 }
 
-void mysql_create_tables(ormd_connection *connection)
+void mysql_create_all(ormd_connection *connection, const orm_registry *registry)
 {
 	orm_error error;
 
-	if (ormd_ddl_create_all(&ormd_dialect_mysql, cell_mapper()->registry, run_statement, connection, &error) !=
-	    ORM_OK)
+	if (ormd_ddl_create_all(&ormd_dialect_mysql, registry, run_statement, connection, &error) != ORM_OK)
+		fail_msg("%s", error.message);
+}
+
+void mysql_drop_all(ormd_connection *connection, const orm_registry *registry)
+{
+	orm_error error;
+
+	if (ormd_ddl_drop_all(&ormd_dialect_mysql, registry, run_statement, connection, &error) != ORM_OK)
 		fail_msg("%s", error.message);
 }
 
@@ -40,7 +47,7 @@ ormd_connection *mysql_open(void)
 {
 	ormd_connection *connection = open_connection(mysql_fresh_url(), false);
 
-	mysql_create_tables(connection);
+	mysql_create_all(connection, cell_mapper()->registry);
 	return connection;
 }
 

@@ -13,7 +13,8 @@ ormd_connection *mysql_open(void);
 ormd_connection *mysql_open_again(bool read_only); /* to the same */
 
 /* The tables as the dialect makes them. */
-void mysql_create_tables(ormd_connection *connection);
+void mysql_create_all(ormd_connection *connection, const orm_registry *registry);
+void mysql_drop_all(ormd_connection *connection, const orm_registry *registry);
 
 /* A statement of sql/compile.h for all columns of the mapper, or those from `first` on. Owned by the buffer. */
 void mysql_insert_sql(orm_buffer *sql, const orm_mapper *mapper, uint16_t first, bool returning_key);

@@ -352,6 +352,91 @@ static void a_lock_held_by_others_is_a_timeout(void **state)
 	holder->driver->close(holder);
 }
 
+/* Texts with and without limits as keys, unique, indexed, long; models in a circle; checks; defaults in UTC. */
+static void tables_are_made_as_declared(void **state)
+{
+	static const orm_column_spec pages[] = {
+		{.name = "slug", .type = ORM_TEXT, .primary_key = true},
+		{.name = "title", .type = ORM_TEXT, .unique = true, .max_length = 100},
+		{.name = "body", .type = ORM_TEXT, .index = true, .nullable = true},
+		{.name = "notes", .type = ORM_TEXT, .max_length = 2000, .nullable = true},
+		{.name = "hash", .type = ORM_BYTES, .max_length = 32, .unique = true, .nullable = true},
+		{.name = "data", .type = ORM_BYTES, .index = true, .nullable = true},
+		{.name = "scan", .type = ORM_BYTES, .max_length = 5000, .nullable = true},
+		{.name = "done", .type = ORM_BOOL, .server_default = "false", .check = "done = 0 OR title <> 'x'"},
+		{.name = "at", .type = ORM_DATETIME, .server_default = ORM_DEFAULT_NOW},
+		{.name = "day", .type = ORM_DATE, .server_default = ORM_DEFAULT_NOW},
+		{.name = "hour", .type = ORM_TIME, .server_default = ORM_DEFAULT_NOW},
+		{.name = "book_id",
+		 .type = ORM_INT32,
+		 .nullable = true,
+		 .references_model = "Book",
+		 .references_column = "id",
+		 .on_delete = ORM_CASCADE},
+	};
+	static const orm_column_spec books[] = {
+		{.name = "id", .type = ORM_INT32, .primary_key = true},
+		{.name = "first",
+		 .type = ORM_TEXT,
+		 .nullable = true,
+		 .references_model = "Page",
+		 .references_column = "slug"},
+	};
+	static const orm_model_spec models[] = {
+		{.name = "Page", .table = "pages", .columns = pages, .n_columns = sizeof pages / sizeof *pages},
+		{.name = "Book", .table = "books", .columns = books, .n_columns = 2},
+	};
+	static const struct {
+		const char *sql;
+		orm_status status;
+	} rows[] = {
+		{"INSERT INTO books (id) VALUES (1); INSERT INTO pages (slug, title, book_id) VALUES ('a', 'A', 1); "
+		 "UPDATE books SET first = 'a'",
+		 ORM_OK},
+		{"INSERT INTO pages (slug, title) VALUES (repeat('x', 255), 'a')", ORM_OK},
+		{"INSERT INTO pages (slug, title) VALUES (repeat('x', 256), 'b')", ORM_EINVAL},
+		{"INSERT INTO pages (slug, title) VALUES ('b', 'A')", ORM_ECONSTRAINT},
+		{"INSERT INTO pages (slug, title, body, data) VALUES ('c', 'c', repeat('x', 100000), repeat('y', "
+		 "100000))",
+		 ORM_OK},
+		{"INSERT INTO pages (slug, title, notes, scan) VALUES ('d', 'd', repeat('\xc3\xa4', 2000), repeat('x', "
+		 "5000))",
+		 ORM_OK},
+		{"INSERT INTO pages (slug, title, notes) VALUES ('e', 'e', repeat('x', 2001))", ORM_ECONSTRAINT},
+		{"INSERT INTO pages (slug, title, scan) VALUES ('f', 'f', repeat('x', 5001))", ORM_ECONSTRAINT},
+		{"INSERT INTO pages (slug, title, done) VALUES ('g', 'g', 2)", ORM_ECONSTRAINT},
+		{"INSERT INTO pages (slug, title, done) VALUES ('h', 'x', 1)", ORM_ECONSTRAINT},
+	};
+	ormd_connection *c = open_connection(mysql_fresh_url(), false);
+	orm_error error;
+	orm_registry *registry = orm_registry_new(models, 2, &error);
+
+	(void)state;
+	if (!registry)
+		fail_msg("%s", error.message);
+	for (int again = 0; again < 2; again++)
+		mysql_create_all(c, registry);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		if (c->driver->run(c, rows[i].sql, &error) != rows[i].status)
+			fail_msg("%s: %s", rows[i].sql, error.message);
+	}
+	run_sql(c, "SET time_zone = '+05:00'"); /* as another program might */
+	run_sql(c, "INSERT INTO pages (slug, title) VALUES ('now', 'now')");
+	assert_int_equal(ask_int64(c, "SELECT abs(timestampdiff(MINUTE, at, utc_timestamp())) < 5 AND "
+				      "abs(timestampdiff(MINUTE, addtime(CAST(day AS DATETIME), hour), "
+				      "utc_timestamp())) < 5 FROM pages WHERE slug = 'now'"),
+			 1);
+	assert_int_equal(ask_int64(c, "SELECT count(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() "
+				      "AND ENGINE = 'InnoDB' AND TABLE_COLLATION = 'utf8mb4_nopad_bin'"),
+			 2);
+	mysql_drop_all(c, registry);
+	mysql_drop_all(c, registry);
+	assert_int_equal(ask_int64(c, "SELECT count(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"),
+			 0);
+	orm_registry_free(registry);
+	c->driver->close(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -368,6 +453,7 @@ int main(void)
 		cmocka_unit_test(isolation_is_the_unit_s),
 		cmocka_unit_test(one_of_two_in_a_deadlock_is_told_to_try_again),
 		cmocka_unit_test(a_lock_held_by_others_is_a_timeout),
+		cmocka_unit_test(tables_are_made_as_declared),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
