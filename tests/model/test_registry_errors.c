@@ -75,7 +75,7 @@ static const mistake alone[] = {
 	 .columns = {{.name = "id", .type = ORM_DOUBLE, .primary_key = true}}},
 	/* types and flags */
 	{"no type", "M", "a", "no type", .columns = {ID, {.name = "a"}}},
-	{"unknown type", "M", "a", "no type", .columns = {ID, {.name = "a", .type = (orm_type)10}}},
+	{"unknown type", "M", "a", "no type", .columns = {ID, {.name = "a", .type = (orm_type)(ORM_TYPE_MAX + 1)}}},
 	{"length of an integer", "M", "a", "max_length",
 	 .columns = {ID, {.name = "a", .type = ORM_INT32, .max_length = 3}}},
 	{"now for text", "M", "a", "make it a date, time or datetime",
