@@ -495,8 +495,8 @@ static void decimals_have_the_order_of_numbers(void **state)
 static void assert_refused(client *this, const char *column, const char *says)
 {
 	const orm_error *error = orm_session_error(this->session);
-	assert_int_equal(error->code, ORM_EINVAL);
-	assert_string_equal(error->column, column);
+	if (error->code != ORM_EINVAL || strcmp(error->column, column) != 0)
+		fail_msg("%d, '%s' instead of a refused %s", error->code, error->message, column);
 	if (!strstr(error->message, says))
 		fail_msg("'%s' does not say '%s'", error->message, says);
 	orm_rollback(this->session);
@@ -528,7 +528,7 @@ static void what_a_column_has_no_room_for_is_refused(void **state)
 	assert_refused(&this, "note", "NULL");
 	orm_query *query = orm_select(this.session, Payment);
 	orm_order_by(query, Payment, note);
-	orm_query_count(query);
+	assert_int_equal(orm_query_all(query, Payment).len, 0);
 	assert_refused(&this, "note", "order");
 	orm_query_free(query);
 	assert_int_equal(orm_count(this.session, Payment), 0);
