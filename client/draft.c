@@ -284,6 +284,7 @@ static orm_status make_decimals_canonical(draft_builder *builder, orm_object *ob
 {
 	const orm_layout *layout = orm_layout_of(object);
 	void *structure = orm_struct_of(object);
+	const bool is_new = object->flags & OBJECT_NEW; /* whose snapshot is what it was added with */
 
 	for (uint16_t c = 0; c < layout->n_members; c++) {
 		const orm_member *member = &layout->members[c];
@@ -292,7 +293,8 @@ static orm_status make_decimals_canonical(draft_builder *builder, orm_object *ob
 		orm_value value;
 		size_t size = 0;
 
-		if (member->type != ORM_DECIMAL || orm_member_identical(member, structure, orm_snapshot_of(object)))
+		if (member->type != ORM_DECIMAL ||
+		    (!is_new && orm_member_identical(member, structure, orm_snapshot_of(object))))
 			continue;
 		orm_member_get(member, structure, &value);
 		if (value.null)

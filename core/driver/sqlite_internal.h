@@ -100,8 +100,8 @@ orm_status ormd_sqlite_fetch(ormd_cursor *cursor, orm_batch_builder *builder, si
 			     size_t *n_rows, bool *done, orm_error *error);
 void ormd_sqlite_close_cursor(ormd_cursor *cursor);
 
-/* The SQL function that reads decimals; once per connection. */
-orm_status ormd_sqlite_add_decimal(sqlite_connection *connection, orm_error *error);
+/* The SQL functions that columns of decimals and JSON need; once per connection. */
+orm_status ormd_sqlite_add_functions(sqlite_connection *connection, orm_error *error);
 /* How many of the smallest unit a canonical decimal is: "12.50" is 1250. False: more than SQLite can count. */
 bool ormd_sqlite_decimal_units(const char *text, size_t size, int64_t *units);
 

@@ -42,7 +42,7 @@ static void put_type(const orm_column *column, bool generated, orm_buffer *out)
 
 static void read_decimal(const orm_column *column, orm_buffer *out)
 {
-	orm_buffer_puts(out, "ormd_decimal("); /* sqlite_decimal.c */
+	orm_buffer_puts(out, "ormd_decimal("); /* sqlite_functions.c */
 	ormd_sql_identifier(&ormd_dialect_sqlite, column->name, out);
 	orm_buffer_printf(out, ", %u)", (unsigned)column->scale);
 }
