@@ -88,7 +88,8 @@ static void start_program(support_postgresql *server)
 		"-cfull_page_writes=off",
 		"-cmax_wal_size=256MB",
 		"-cwal_keep_size=64MB",
-		"-cautovacuum=off"};
+		"-cautovacuum=off",
+		"-cwal_retrieve_retry_interval=100ms"};
 	size_t n = 0;
 
 	while (argv[n])
