@@ -2,6 +2,7 @@
 #include "bench.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 double bench_now(void)
@@ -11,10 +12,16 @@ double bench_now(void)
 	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-void bench_path(const bench_options *options, const char *name, char *path, size_t size)
+static int compare(const void *a, const void *b)
 {
-	static unsigned counter;
-	snprintf(path, size, "%s/%s-%u.db", options->directory, name, counter++);
+	double x = *(const double *)a, y = *(const double *)b;
+	return x < y ? -1 : x > y;
+}
+
+double bench_median(double *values, size_t n)
+{
+	qsort(values, n, sizeof *values, compare);
+	return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
 double bench_failed(const char *what, const char *why)
@@ -26,4 +33,16 @@ double bench_failed(const char *what, const char *why)
 double bench_failed_session(const char *what, const orm_session *session)
 {
 	return bench_failed(what, orm_session_error(session)->message);
+}
+
+void bench_print_time(double seconds)
+{
+	if (seconds >= 1)
+		printf("%8.2f s ", seconds);
+	else if (seconds >= 1e-3)
+		printf("%8.2f ms", seconds * 1e3);
+	else if (seconds >= 1e-6)
+		printf("%8.2f us", seconds * 1e6);
+	else
+		printf("%8.1f ns", seconds * 1e9);
 }

@@ -49,3 +49,13 @@ const char *bench_note(size_t i)
 	make_texts();
 	return i % 3 == 0 ? NULL : notes[i % N_TEXTS];
 }
+
+double bench_price(size_t i)
+{
+	return (double)i * 0.25;
+}
+
+void bench_add(orm_session *session, size_t i)
+{
+	orm_add(session, Item, .quantity = (int64_t)i, .name = bench_name(i), .price = bench_price(i), .note = bench_note(i));
+}

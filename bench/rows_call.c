@@ -12,61 +12,56 @@
 #define REPLY_SIZE 250
 
 typedef struct call_state {
-	bench_sqlite *sqlite;
+	bench_floor  *floor;
 	bench_ping   *ping;
 	orm_db       *db;
 	orm_session  *first;   /* has loaded everything into a shared session */
 	int           round;
 } call_state;
 
-static void close_calls(void *state)
+static void close_calls(bench_case *run)
 {
-	call_state *calls = state;
+	call_state *calls = run->state;
 	if (!calls)
 		return;
 	orm_session_close(calls->first);
-	orm_disconnect(calls->db);
+	bench_disconnect(calls->db);
 	bench_ping_close(calls->ping);
-	bench_sqlite_close(calls->sqlite);
+	run->engine->close(calls->floor);
 	free(calls);
 }
 
-static int open_calls(const bench_options *options, void **state)
+static int open_calls(bench_case *run)
 {
-	char   path[256], url[300];
+	char        url[BENCH_URL_SIZE];
 	call_state *calls = calloc(1, sizeof *calls);
-	if (!(*state = calls))
+	if (!(run->state = calls) || run->engine->database(run->options, "calls-floor", url) != 0 ||
+	    !(calls->floor = run->engine->open(url, BENCH_TABLES)) || run->engine->inserts->work(calls->floor, N_OBJECTS, 0) != 0 ||
+	    run->engine->rest(calls->floor) != 0)
 		return -1;
-	bench_path(options, "calls-floor", path, sizeof path);
-	calls->sqlite = bench_sqlite_open(path, true);
-	if (!calls->sqlite || bench_sqlite_insert(calls->sqlite, N_OBJECTS, 0) < 0)
+	if (!(calls->ping = bench_ping_open(run->options, REQUEST_SIZE, REPLY_SIZE)))
 		return -1;
-	if (!(calls->ping = bench_ping_open(options, REQUEST_SIZE, REPLY_SIZE)))
+	if (run->engine->database(run->options, "calls", url) != 0 || !(calls->db = bench_connect(run->options, url)))
 		return -1;
-	bench_path(options, "calls", path, sizeof path);
-	snprintf(url, sizeof url, "sqlite:///%s", path);
-	calls->db = orm_connect_with(url, bench_models, &(orm_connect_options){.idle_timeout_ms = 1000});
-	orm_create_all(calls->db);
 	calls->first = orm_session_join(calls->db, "calls", NULL);
 	for (size_t i = 0; i < N_OBJECTS; i++)
-		orm_add(calls->first, Item, .quantity = (int64_t)i, .name = bench_name(i), .note = bench_note(i));
+		bench_add(calls->first, i);
 	if (orm_commit(calls->first) < 0 || orm_all(calls->first, Item).len != N_OBJECTS)
 		return (int)bench_failed_session("calls", calls->first);
 	return 0;
 }
 
-static double floor_budget_us(const bench_options *options, void *state)
+static double floor_budget_us(bench_case *run)
 {
-	(void)options, (void)state;
+	(void)run;
 	return 1e-6; /* the budget is a time of its own: 1 us */
 }
 
-static double ours_mirrored(const bench_options *options, void *state)
+static double ours_mirrored(bench_case *run)
 {
-	call_state       *calls = state;
+	call_state       *calls = run->state;
 	const size_t n = 1000000;
 	int64_t      sum = 0;
-	(void)options;
 	double start = bench_now();
 	for (size_t i = 0; i < n; i++)
 		sum += orm_get(calls->first, Item, (int64_t)(i % N_OBJECTS) + 1)->quantity;
@@ -84,10 +79,9 @@ static double ping_seconds(call_state *calls)
 	return (bench_now() - start) / N_OBJECTS;
 }
 
-static double floor_ping(const bench_options *options, void *state)
+static double floor_ping(bench_case *run)
 {
-	(void)options;
-	return ping_seconds(state);
+	return ping_seconds(run->state);
 }
 
 static double get_all(orm_session *session)
@@ -101,32 +95,29 @@ static double get_all(orm_session *session)
 }
 
 /* A new participant of the session mirrors nothing yet; the server has it all. */
-static double ours_in_server(const bench_options *options, void *state)
+static double ours_in_server(bench_case *run)
 {
-	call_state *calls = state;
-	(void)options;
+	call_state *calls = run->state;
 	orm_session *session = orm_session_join(calls->db, "calls", NULL);
 	double       seconds = get_all(session);
 	orm_session_close(session);
 	return seconds;
 }
 
-static double floor_cold(const bench_options *options, void *state)
+static double floor_cold(bench_case *run)
 {
-	call_state *calls = state;
-	(void)options;
+	call_state *calls = run->state;
 	double seconds = 1.15 * ping_seconds(calls), start = bench_now();
 	for (int64_t i = 1; i <= N_OBJECTS; i++) {
-		if (bench_sqlite_get(calls->sqlite, i) < 0)
+		if (run->engine->get(calls->floor, i) != 0)
 			return -1;
 	}
 	return seconds + 2 * (bench_now() - start) / N_OBJECTS;
 }
 
-static double ours_cold(const bench_options *options, void *state)
+static double ours_cold(bench_case *run)
 {
-	call_state *calls = state;
-	(void)options;
+	call_state *calls = run->state;
 	orm_session *session = orm_session_open(calls->db);
 	double       seconds = get_all(session);
 	orm_session_close(session);
@@ -134,9 +125,11 @@ static double ours_cold(const bench_options *options, void *state)
 }
 
 const bench_row bench_rows_call[] = {
-	{"get of an object that is mirrored", "1 us", 1.0, false, "get", open_calls, floor_budget_us, ours_mirrored, close_calls},
-	{"get from the server's identity map", "bare nng request and reply of the same size", 1.15, false, "get", open_calls, floor_ping,
-	 ours_in_server, close_calls},
-	{"get from SQLite, cold", "1.15 bare nng requests + 2 bare prepared SELECTs", 1.0, false, "get", open_calls, floor_cold, ours_cold, close_calls},
+	{.name = "get of an object that is mirrored", .floor_name = "1 us", .where = BENCH_ONCE, .budget = 1.0, .unit = "get",
+	 .open = open_calls, .floor = floor_budget_us, .ours = ours_mirrored, .close = close_calls},
+	{.name = "get from the server's identity map", .floor_name = "bare nng request and reply of the same size", .where = BENCH_ONCE, .budget = 1.15,
+	 .unit = "get", .open = open_calls, .floor = floor_ping, .ours = ours_in_server, .close = close_calls},
+	{.name = "get from the database, cold", .floor_name = "1.15 bare nng requests + 2 bare prepared SELECTs", .budget = 1.0, .server_budget = 1.0,
+	 .unit = "get", .open = open_calls, .floor = floor_cold, .ours = ours_cold, .close = close_calls},
 	{0},
 };

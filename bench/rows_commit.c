@@ -15,25 +15,23 @@
 #define SECONDS 1.0
 
 /* What a process committed within the time, told to the parent. */
-typedef void race_work(const char *path, double until, uint64_t *commits);
+typedef void race_work(const bench_engine *engine, const char *where, double until, uint64_t *commits);
 
-static void commit_bare(const char *path, double until, uint64_t *commits)
+static void commit_bare(const bench_engine *engine, const char *url, double until, uint64_t *commits)
 {
-	bench_sqlite *sqlite = bench_sqlite_open(path, false);
-	while (sqlite && bench_now() < until && bench_sqlite_commit_one(sqlite, (int64_t)*commits) == 0)
+	bench_floor *floor = engine->open(url, 0);
+	while (floor && bench_now() < until && engine->add_one(floor, (size_t)*commits) == 0)
 		++*commits;
-	bench_sqlite_close(sqlite);
+	engine->close(floor);
 }
 
-static void commit_ours(const char *path, double until, uint64_t *commits)
+static void commit_ours(const bench_engine *engine, const char *address, double until, uint64_t *commits)
 {
-	char url[300];
-	snprintf(url, sizeof url, "sqlite:///%s", path);
-	orm_db      *db = orm_connect(url, bench_models);
+	orm_db      *db = orm_connect(address, bench_models);
 	orm_session *session = orm_session_open(db);
+	(void)engine;
 	while (bench_now() < until) {
-		size_t i = (size_t)*commits;
-		orm_add(session, Item, .quantity = (int64_t)i, .name = bench_name(i), .price = (double)i * 0.25, .note = bench_note(i));
+		bench_add(session, (size_t)*commits);
 		if (orm_commit(session) < 0) {
 			bench_failed_session("commit", session);
 			break;
@@ -45,18 +43,19 @@ static void commit_ours(const char *path, double until, uint64_t *commits)
 }
 
 /* Sixteen processes for a second each; seconds per commit over all of them, and the share of the one that got least. */
-static double race(race_work *work, const char *path, double *least)
+static double race(const bench_case *run, race_work *work, const char *where, double *least)
 {
 	int      pipes[2];
+	pid_t    processes[N_PROCESSES];
 	uint64_t total = 0, lowest = UINT64_MAX;
 	if (pipe(pipes) != 0)
 		return -1;
 	double until = bench_now() + 0.3 + SECONDS; /* the start takes some of it */
 	for (int i = 0; i < N_PROCESSES; i++) {
-		if (fork() == 0) {
+		if ((processes[i] = fork()) == 0) {
 			uint64_t commits = 0;
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			work(path, until, &commits);
+			work(run->engine, where, until, &commits);
 			_exit(write(pipes[1], &commits, sizeof commits) != sizeof commits);
 		}
 	}
@@ -69,43 +68,47 @@ static double race(race_work *work, const char *path, double *least)
 		n++;
 	}
 	close(pipes[0]);
-	while (wait(NULL) > 0)
-		;
+	for (int i = 0; i < N_PROCESSES; i++)
+		waitpid(processes[i], NULL, 0); /* only those: database servers are children, too */
 	if (n != N_PROCESSES || total == 0)
 		return bench_failed("commits from 16 processes", "a process failed");
 	*least = (double)lowest * N_PROCESSES / (double)total;
 	return (SECONDS + 0.3) / (double)total;
 }
 
-static double floor_commit(const bench_options *options, void *state)
+static void tell(const char *who, double seconds, double least)
 {
-	char   path[256];
+	fprintf(stderr, "    %s %.0f commits a second, the least fortunate process got %.0f %% of its share\n", who, 1 / seconds, least * 100);
+}
+
+static double floor_commit(bench_case *run)
+{
+	char   url[BENCH_URL_SIZE];
 	double least = 0;
-	(void)state;
-	bench_path(options, "floor-commit", path, sizeof path);
-	bench_sqlite_close(bench_sqlite_open(path, true));
-	double seconds = race(commit_bare, path, &least);
-	fprintf(stderr, "    floor: %.0f commits a second, the least fortunate process got %.0f %% of its share\n", 1 / seconds, least * 100);
+	if (run->engine->database(run->options, "floor-commit", url) != 0)
+		return -1;
+	bench_floor *floor = run->engine->open(url, BENCH_TABLES);
+	run->engine->close(floor);
+	double seconds = floor ? race(run, commit_bare, url, &least) : -1;
+	tell("floor:", seconds, least);
 	return seconds;
 }
 
-static double ours_commit(const bench_options *options, void *state)
+static double ours_commit(bench_case *run)
 {
-	char   path[256], url[300];
+	char   url[BENCH_URL_SIZE];
 	double least = 0;
-	(void)state;
-	bench_path(options, "ours-commit", path, sizeof path);
-	snprintf(url, sizeof url, "sqlite:///%s", path);
-	orm_db *db = orm_connect_with(url, bench_models, &(orm_connect_options){.idle_timeout_ms = 1000});
-	orm_create_all(db);
-	double seconds = race(commit_ours, path, &least);
-	orm_disconnect(db);
-	fprintf(stderr, "    ours:  %.0f commits a second, the least fortunate process got %.0f %% of its share\n", 1 / seconds, least * 100);
+	if (run->engine->database(run->options, "ours-commit", url) != 0)
+		return -1;
+	orm_db *db = bench_connect(run->options, url);
+	double  seconds = db ? race(run, commit_ours, orm_db_address(db), &least) : -1;
+	bench_disconnect(db);
+	tell("ours: ", seconds, least);
 	return seconds;
 }
 
 const bench_row bench_rows_commit[] = {
-	{"durable one-row commits from 16 processes", "the same 16 processes on the file themselves", 5.0, true, "commit", NULL, floor_commit,
-	 ours_commit, NULL},
+	{.name = "durable one-row commits from 16 processes", .floor_name = "the same 16 processes on the engine themselves", .verdict = BENCH_AT_LEAST,
+	 .budget = 5.0, .unit = "commit", .floor = floor_commit, .ours = ours_commit},
 	{0},
 };

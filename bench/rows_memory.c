@@ -15,10 +15,9 @@ static double values_size(const bench_options *options)
 	return size / (double)options->n_rows;
 }
 
-static double floor_memory(const bench_options *options, void *state)
+static double floor_memory(bench_case *run)
 {
-	(void)state;
-	return 2 * values_size(options) + 64;
+	return 2 * values_size(run->options) + 64;
 }
 
 /* The memory and number of objects of the only session, from `ormctl sessions --json`. */
@@ -38,28 +37,27 @@ static double ask_server(const char *address)
 	return objects > 0 ? memory / objects : bench_failed("memory", "ormctl did not tell");
 }
 
-static double ours_memory(const bench_options *options, void *state)
+static double ours_memory(bench_case *run)
 {
-	char path[256], url[300];
-	(void)state;
-	bench_path(options, "memory", path, sizeof path);
-	snprintf(url, sizeof url, "sqlite:///%s", path);
-	orm_db *db = orm_connect_with(url, bench_models, &(orm_connect_options){.idle_timeout_ms = 1000});
-	orm_create_all(db);
+	char    url[BENCH_URL_SIZE];
+	orm_db *db = NULL;
+	if (run->engine->database(run->options, "memory", url) != 0 || !(db = bench_connect(run->options, url)))
+		return -1;
 	orm_session *session = orm_session_open(db);
-	for (size_t i = 0; i < options->n_rows; i++)
-		orm_add(session, Item, .quantity = (int64_t)i, .name = bench_name(i), .price = (double)i * 0.25, .note = bench_note(i));
+	for (size_t i = 0; i < run->options->n_rows; i++)
+		bench_add(session, i);
 	int failed = orm_commit(session) < 0;
 	orm_session_close(session);
 	session = orm_session_open(db);
-	failed |= orm_all(session, Item).len != options->n_rows;
+	failed |= orm_all(session, Item).len != run->options->n_rows;
 	double bytes = failed ? bench_failed_session("memory", session) : ask_server(orm_db_address(db));
 	orm_session_close(session);
-	orm_disconnect(db);
+	bench_disconnect(db);
 	return bytes;
 }
 
 const bench_row bench_rows_memory[] = {
-	{"memory of an object in the server", "2 x its values + 64 bytes", 1.0, false, "object", NULL, floor_memory, ours_memory, NULL},
+	{.name = "memory of an object in the server", .floor_name = "2 x its values + 64 bytes", .where = BENCH_ONCE, .budget = 1.0, .unit = "object",
+	 .floor = floor_memory, .ours = ours_memory},
 	{0},
 };

@@ -98,7 +98,7 @@ ormd_connection *ormd_database_pin(ormd_database *database, orm_isolation isolat
 
 orm_status ormd_database_unpin(ormd_database *database, ormd_connection *connection, ormd_job_end end, orm_error *error)
 {
-	const ormd_driver *driver = database->driver;
+	const ormd_driver *driver = connection->driver;
 	orm_status status = ORM_OK;
 
 	connection->deadline_us = orm_deadline_in_ms(COMMIT_MS);

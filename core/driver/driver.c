@@ -6,16 +6,13 @@
 
 #include "base/error.h"
 
-/* The engines, by the scheme of their URLs. A driver that this build leaves out keeps its row, so that the message can
- * say so. */
+/* The engines, by the scheme of their URLs. */
 static const struct {
 	const char *scheme;
 	const ormd_driver *driver;
 } engines[] = {
-	{"sqlite", &ormd_driver_sqlite},
-	{"postgresql", &ormd_driver_postgresql},
-	{"postgres", &ormd_driver_postgresql},
-	{"mysql", NULL},
+	{"sqlite", &ormd_driver_sqlite}, {"postgresql", &ormd_driver_postgresql}, {"postgres", &ormd_driver_postgresql},
+	{"mysql", &ormd_driver_mysql},   {"mariadb", &ormd_driver_mysql},
 };
 
 static bool has_scheme(const char *url, const char *scheme)
@@ -30,11 +27,6 @@ const ormd_driver *ormd_driver_for_url(const char *url, orm_error *error)
 	for (size_t i = 0; url && i < sizeof engines / sizeof engines[0]; i++) {
 		if (!has_scheme(url, engines[i].scheme))
 			continue;
-		if (!engines[i].driver) {
-			orm_fail(error, ORM_EUNSUPPORTED,
-				 "this build of ormd has no driver for %s://; it has sqlite:///", engines[i].scheme);
-			return NULL;
-		}
 		ormd_driver_check(engines[i].driver);
 		return engines[i].driver;
 	}
@@ -47,8 +39,8 @@ const ormd_driver *ormd_driver_for_url(const char *url, orm_error *error)
 			 url ? url : "");
 	else
 		orm_fail(error, ORM_EUNSUPPORTED,
-			 "'%.*s' is not the scheme of a database; known are sqlite:///, and, not in this build, "
-			 "postgresql:// and mysql://",
+			 "'%.*s' is not the scheme of a database; known are sqlite:///, postgresql://, mysql:// "
+			 "and mariadb://",
 			 colon - url < 40 ? (int)(colon - url) : 40, url);
 	return NULL;
 }

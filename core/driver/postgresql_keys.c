@@ -41,9 +41,10 @@ static orm_status take_numbers(pg_connection *connection, const orm_mapper *mapp
 	ormd_sql_identifier(&ormd_dialect_postgresql, key->name, &sql);
 	orm_buffer_puts(&sql, "), 0)::int8 FROM ");
 	ormd_sql_identifier(&ormd_dialect_postgresql, mapper->table, &sql);
-	orm_buffer_puts(&sql, " AS t) FROM (SELECT nextval(pg_get_serial_sequence($1, $2)::regclass) AS key, n "
-			      "FROM generate_series(1, $3) AS n) AS taken "
-			      "GROUP BY taken.key - taken.n ORDER BY count(*) DESC, min(taken.key) LIMIT 1");
+	orm_buffer_puts(&sql,
+			" AS t) FROM (SELECT nextval((SELECT pg_get_serial_sequence($1, $2)::regclass)) AS key, n "
+			"FROM generate_series(1, $3) AS n) AS taken "
+			"GROUP BY taken.key - taken.n ORDER BY count(*) DESC, min(taken.key) LIMIT 1");
 	status = sql.failed ? orm_fail(error, ORM_ENOMEM, "out of memory")
 			    : ormd_pg_ask(connection, sql.data, parameters, 3, cells, nulls, 3, error);
 	orm_buffer_fini(&sql);

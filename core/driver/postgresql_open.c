@@ -250,8 +250,8 @@ PGconn *ormd_pg_connect(const ormd_open_options *options, int64_t deadline_us, o
 	if (!handle && why.failed)
 		orm_fail(error, ORM_ENOMEM, "out of memory");
 	else if (!handle)
-		orm_fail(error, ORM_EUNAVAILABLE, "cannot connect to the database: %s",
-			 why.size ? why.data : "no reason given");
+		orm_fail(error, orm_clock_us() >= deadline_us ? ORM_ETIMEOUT : ORM_EUNAVAILABLE,
+			 "cannot connect to the database: %s", why.size ? why.data : "no reason given");
 	orm_buffer_fini(&why);
 	PQconninfoFree(given);
 	return handle;

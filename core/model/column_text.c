@@ -46,7 +46,7 @@ const char *orm_column_text_fault(const orm_column *column, const char *text, si
 	case ORM_JSON:
 		return orm_json_valid(text, size)
 			       ? NULL
-			       : "the value is no JSON document (RFC 8259), or nested more than 100 deep: correct it";
+			       : "the value is no JSON document (RFC 8259), or nested more than 31 deep: correct it";
 	default:
 		return NULL;
 	}

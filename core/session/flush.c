@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/map.h"
 #include "session/flush_fail.h"
+#include "session/flush_keys.h"
 #include "session/flush_sent.h"
 #include "session/select_by.h"
 #include "sql/compile.h"
@@ -190,6 +191,9 @@ static bool unlikely_value(const orm_column *column, uint64_t random, orm_arena 
 		return true;
 	case ORM_TIME:
 		value->integer = (int64_t)(random % UINT64_C(86400000000));
+		return true;
+	case ORM_DATETIME: /* in years that every engine keeps: to 9892 */
+		value->integer = (int64_t)(random % UINT64_C(250000000000000000));
 		return true;
 	case ORM_DOUBLE:
 		value->number = (double)(random >> 11);
@@ -529,17 +533,27 @@ orm_status ormd_flush_run(ormd_flush *flush, ormd_connection *connection, orm_er
 	const char *defer = connection->driver->dialect->defer_foreign_keys;
 	orm_error ignored;
 	orm_error unwanted;
+	ormd_key_watch watch;
 	orm_status status = ORM_OK;
 
 	forget_run(flush);
 	if (!error)
 		error = &ignored;
+	ormd_key_watch_init(&watch, flush, connection);
 	if (flush->plan.defer && defer)
 		status = connection->driver->run(connection, defer, error);
-	for (size_t i = 0; i < flush->plan.n_steps && status == ORM_OK; i++)
-		status = write_step(flush, connection, &flush->plan.steps[i], error);
+	for (size_t i = 0; i < flush->plan.n_steps && status == ORM_OK; i++) {
+		status = ormd_key_watch_step(&watch, &flush->plan.steps[i], error);
+		if (status == ORM_OK)
+			status = write_step(flush, connection, &flush->plan.steps[i], error);
+	}
 	if (status == ORM_OK)
-		return ormd_flush_collect(flush, connection, error);
+		status = ormd_flush_collect(flush, connection, error);
+	if (status == ORM_OK)
+		status = ormd_key_watch_check(&watch, error);
+	ormd_key_watch_fini(&watch);
+	if (status == ORM_OK)
+		return ORM_OK;
 	/* What is still open writes into our memory. */
 	if (flush->sent && !connection->lost)
 		(void)ormd_flush_collect(flush, connection, &unwanted);

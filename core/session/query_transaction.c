@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "model/fail.h"
 #include "session/flush_fail.h"
 #include "session/query.h"
 
@@ -206,7 +207,12 @@ orm_status ormd_query_run_in_transaction(ormd_query *query, bool rehearsal, ormd
 	*begun = query;
 	status = run(query, rehearsal, &failed);
 	ormd_flush_fini(&query->flush);
-	if (status != ORM_OK)
+	if (status == ORM_ETIMEOUT && query->row_lock == ORMD_LOCK_FAIL)
+		orm_fail_at(
+			&failed, ORM_ETIMEOUT, query->mapper->name, NULL,
+			"a row that the query finds, or the database, is locked by another transaction, and the query "
+			"is not to wait");
+	else if (status != ORM_OK)
 		ormd_fail_name_model(query->session->registry, &failed);
 	finished(status, &failed, context); /* the query may be closed by it */
 	return ORM_OK;

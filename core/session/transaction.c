@@ -100,6 +100,24 @@ bool ormd_session_may_wait(const ormd_session *session)
 
 /* ---- operations in it --------------------------------------------------------------------------------------- */
 
+/* A statement has failed: is the transaction gone with it? */
+static bool is_gone(ormd_connection *connection, orm_status status)
+{
+	return status == ORM_ERETRY || connection->lost || !connection->driver->in_transaction(connection);
+}
+
+/* It is, by *error. What the connection had not committed when it was lost is not written. */
+static orm_status lose(ormd_session *session, orm_status status, orm_error *error)
+{
+	const orm_status why = session->pin->lost ? ORM_ERETRY : status;
+	char said[sizeof error->message];
+
+	snprintf(said, sizeof said, "%s", error->message);
+	ormd_transaction_lose(session, why, said);
+	*error = session->lost;
+	return why;
+}
+
 orm_status ormd_transaction_enter(ormd_session *session, ormd_lock lock, int64_t *deadline_us, orm_error *error)
 {
 	const int64_t asked_us = *deadline_us ? *deadline_us : ORM_NO_DEADLINE;
@@ -112,13 +130,9 @@ orm_status ormd_transaction_enter(ormd_session *session, ormd_lock lock, int64_t
 	*deadline_us = earlier(asked_us, session->pin_until_us);
 	session->pin->deadline_us = *deadline_us == ORM_NO_DEADLINE ? 0 : *deadline_us;
 	status = session->pin->driver->savepoint(session->pin, OPERATION_LEVEL, error);
-	return status == ORM_OK ? ORM_OK : ormd_transaction_leave(session, status, false, error);
-}
-
-/* A statement has failed: is the transaction gone with it? */
-static bool is_gone(ormd_connection *connection, orm_status status)
-{
-	return status == ORM_ERETRY || connection->lost || !connection->driver->in_transaction(connection);
+	if (status != ORM_OK && is_gone(session->pin, status))
+		return lose(session, status, error);
+	return status;
 }
 
 orm_status ormd_transaction_leave(ormd_session *session, orm_status status, bool keep, orm_error *error)
@@ -126,26 +140,20 @@ orm_status ormd_transaction_leave(ormd_session *session, orm_status status, bool
 	ormd_connection *connection = session->pin;
 	const ormd_driver *driver = connection->driver;
 	orm_error failed = {0};
-	orm_status ended = status;
+	orm_status ended = ORM_OK;
 
-	if (status == ORM_OK)
-		ended = keep ? driver->release(connection, OPERATION_LEVEL, &failed)
-			     : driver->rollback_to(connection, OPERATION_LEVEL, &failed);
-	else if (!is_gone(connection, status))
-		ended = driver->rollback_to(connection, OPERATION_LEVEL, &failed);
+	if (status != ORM_OK && is_gone(connection, status))
+		return lose(session, status, error);
+	if (status == ORM_OK && keep)
+		ended = driver->release(connection, OPERATION_LEVEL, &failed);
 	else
-		failed = *error;
-	if (ended == ORM_OK) {
-		connection->deadline_us = 0;
-		return status;
+		ended = driver->rollback_to(connection, OPERATION_LEVEL, &failed);
+	if (ended != ORM_OK) {
+		*error = failed;
+		return lose(session, ended, error);
 	}
-
-	/* What the connection had not committed when it was lost is not written. */
-	const orm_status why = connection->lost ? ORM_ERETRY : ended;
-
-	ormd_transaction_lose(session, why, failed.message);
-	*error = session->lost;
-	return why;
+	connection->deadline_us = 0;
+	return status;
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------ */

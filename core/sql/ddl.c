@@ -233,6 +233,8 @@ static void put_table(const ormd_dialect *dialect, const orm_mapper *mapper, orm
 		put_foreign_key(dialect, mapper, &mapper->foreign_keys[i], out);
 	}
 	orm_buffer_puts(out, "\n)");
+	if (dialect->table_options)
+		orm_buffer_puts(out, dialect->table_options);
 }
 
 /* ---- statements, one after the other ------------------------------------------------------------------------ */
@@ -275,7 +277,11 @@ static orm_status create_indexes(script *s, const orm_mapper *mapper)
 		put_name(s->dialect, "ix", mapper, &column->number, 1, NULL, &s->sql);
 		orm_buffer_puts(&s->sql, " ON ");
 		ormd_sql_identifier(s->dialect, mapper->table, &s->sql);
-		put_columns(s->dialect, mapper, &column->number, 1, &s->sql);
+		orm_buffer_puts(&s->sql, " (");
+		ormd_sql_identifier(s->dialect, column->name, &s->sql);
+		if (s->dialect->index_part)
+			s->dialect->index_part(column, &s->sql);
+		orm_buffer_putc(&s->sql, ')');
 		status = emit_and_reset(s);
 	}
 	return status;

@@ -33,6 +33,10 @@ typedef struct ormd_dialect {
 	const char *skip_locked;
 	const char *no_wait;
 	const char *defer_foreign_keys;     /* may: the statement that puts off foreign key checks to the end of the transaction */
+	/* may, where there is no such: the statements that make the session's writes pass unchecked, and checked again. Both or none; see session/flush_keys.h */
+	const char *suspend_foreign_keys;
+	const char *resume_foreign_keys;
+	const char *table_options;          /* may: what follows the closing parenthesis of CREATE TABLE */
 
 	/* must: the column's SQL type, "VARCHAR(50)"; `generated`: it is a generated integer key */
 	void (*type)(const orm_column *column, bool generated, orm_buffer *out);
@@ -45,9 +49,12 @@ typedef struct ormd_dialect {
 	void (*decimal_default)(const orm_column *column, orm_buffer *out);
 	/* may: further conditions that the engine needs to keep a type honest, as text of a CHECK; NULL function: none */
 	void (*type_check)(const orm_column *column, orm_buffer *out);
+	/* may: what follows the column's name in CREATE INDEX, for engines that index only the beginning of long values; NULL function: nothing */
+	void (*index_part)(const orm_column *column, orm_buffer *out);
 } ormd_dialect;
 
 extern const ormd_dialect ormd_dialect_sqlite;
+extern const ormd_dialect ormd_dialect_mysql;
 extern const ormd_dialect ormd_dialect_postgresql;
 
 /* Can the engine keep what the models have? ORM_EUNSUPPORTED naming model and column. */

@@ -279,12 +279,30 @@ static void defaults_are_returned_canonical(void **state)
 	c->driver->close(c);
 }
 
+/* Every engine takes documents as deep as the models do. */
+static void deep_documents_are_kept(void **state)
+{
+	const ormd_select select = {.mapper = mapper(), .limit = ORMD_NO_LIMIT};
+	char document[2 * ORM_JSON_DEPTH + 1] = "";
+	orm_value rows[N_ROWS][N_COLUMNS];
+	ormd_connection *c = open_exacts();
+
+	(void)state;
+	memset(document, '[', ORM_JSON_DEPTH);
+	memset(document + ORM_JSON_DEPTH, ']', ORM_JSON_DEPTH);
+	fill(rows);
+	rows[0][DOCUMENT] = text(ORM_JSON, document);
+	insert(c, rows[0], 1);
+	expect_rows(c, &select, rows[0], 1);
+	c->driver->close(c);
+}
+
 /* What the engine's own type or check keeps other programs from writing. */
 static void other_programs_cannot_write_nonsense(void **state)
 {
 	static const char *const statements[] = {
 		"INSERT INTO exacts (id, price) VALUES (100, 'x')",
-		"INSERT INTO exacts (id, token) VALUES (101, 'abc')",
+		"INSERT INTO exacts (id, token) VALUES (101, 'abcdefghijklmnopqrstuvwxyz')",
 		"INSERT INTO exacts (id, document) VALUES (102, '{')",
 	};
 	ormd_connection *c = open_exacts();
@@ -342,6 +360,7 @@ int main(void)
 		cmocka_unit_test(values_come_back_as_they_went),
 		cmocka_unit_test(they_are_ordered_and_compared_by_value),
 		cmocka_unit_test(defaults_are_returned_canonical),
+		cmocka_unit_test(deep_documents_are_kept),
 		cmocka_unit_test(other_programs_cannot_write_nonsense),
 		cmocka_unit_test(sqlite_reads_only_what_is_one),
 	};

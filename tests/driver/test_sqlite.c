@@ -41,8 +41,8 @@ static void engines_are_found_by_scheme(void **state)
 	assert_ptr_equal(ormd_driver_for_url("sqlite:///x.db", &error), &ormd_driver_sqlite);
 	assert_ptr_equal(ormd_driver_for_url("postgresql://u:secret@h/x", &error), &ormd_driver_postgresql);
 	assert_ptr_equal(ormd_driver_for_url("postgres://u:secret@h/x", &error), &ormd_driver_postgresql);
-	assert_null(ormd_driver_for_url("mysql://h/x", &error));
-	assert_non_null(strstr(error.message, "no driver for mysql://"));
+	assert_ptr_equal(ormd_driver_for_url("mysql://u:secret@h/x", &error), &ormd_driver_mysql);
+	assert_ptr_equal(ormd_driver_for_url("mariadb://u:secret@h/x", &error), &ormd_driver_mysql);
 	assert_null(ormd_driver_for_url("oracle://u:secret@h/x", &error));
 	assert_int_equal(error.code, ORM_EUNSUPPORTED);
 	assert_non_null(strstr(error.message, "'oracle'"));

@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-#include <sqlite3.h>
 
 #include "support/eventually.h"
 
@@ -93,17 +92,4 @@ void actor_expect_at(test_actor *actor, const char *expected, bool prefix, const
 		print_error("%s was asked '%s' and answered '%s', not '%s'\n", actor->name, format, answer, expected);
 		_fail(file, line);
 	}
-}
-
-int64_t database_number(const char *path, const char *sql)
-{
-	sqlite3      *db;
-	sqlite3_stmt *statement = NULL;
-	int64_t       number = -1;
-	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
-	    sqlite3_prepare_v2(db, sql, -1, &statement, NULL) == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW)
-		number = sqlite3_column_int64(statement, 0);
-	sqlite3_finalize(statement);
-	sqlite3_close(db);
-	return number;
 }

@@ -30,7 +30,4 @@ const char *actor_ask(test_actor *actor, const char *format, ...) __attribute__(
 void actor_expect_at(test_actor *actor, const char *expected, bool prefix, const char *file, int line, const char *format, ...)
 	__attribute__((format(printf, 6, 7)));
 
-/* What an independent reader finds in the SQLite file: the first column of the first row of `sql`. */
-int64_t database_number(const char *path, const char *sql);
-
 #endif

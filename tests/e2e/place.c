@@ -13,15 +13,18 @@
 #include <sys/wait.h>
 
 #include <cmocka.h>
-#include <sqlite3.h>
 
+#include "base/discovery.h"
 #include "support/eventually.h"
 
 static void make_place(test_place *place)
 {
 	*place = (test_place){.directory = support_tempdir()};
 	support_join(place->database, place->directory, "test.db");
-	snprintf(place->url, sizeof place->url, "sqlite:///%s", place->database);
+	if (engine_under_test() == ENGINE_SQLITE)
+		snprintf(place->url, sizeof place->url, "sqlite:///%s", place->database);
+	else
+		engine_fresh_url(place->url);
 }
 
 int place_set_up(void **state)
@@ -46,6 +49,7 @@ int place_tear_down(void **state)
 	int         status = support_ormd_stop(&place->ormd);
 	if (status != 0)
 		show_log(place->ormd.log_path);
+	engine_drop(place->url);
 	support_tempdir_remove(place->directory);
 	return status;
 }
@@ -66,15 +70,13 @@ int place_set_up_unserved(void **state)
 
 pid_t place_server(const test_place *place)
 {
-	char path[SUPPORT_PATH_SIZE + 16];
-	long pid = 0;
-	snprintf(path, sizeof path, "%s-ormd", place->database);
-	char *lock = support_read_file(path, NULL);
+	char                path[ORM_DISCOVERY_PATH_SIZE];
+	orm_discovery_owner owner;
 	/* Without an address it may be the client that is just starting the server. */
-	if (!lock || !strstr(lock, "address") || sscanf(lock, "pid %ld", &pid) != 1 || kill((pid_t)pid, 0) < 0)
-		pid = 0;
-	free(lock);
-	return (pid_t)pid;
+	if (orm_discovery_lock_path(place->url, path, NULL) != ORM_OK || orm_discovery_read(path, &owner, NULL) != ORM_OK ||
+	    !owner.address[0] || kill((pid_t)owner.pid, 0) < 0)
+		return 0;
+	return (pid_t)owner.pid;
 }
 
 typedef struct ending {
@@ -107,7 +109,8 @@ int place_tear_down_unserved(void **state)
 		status = place_wait_server(pid);
 	}
 	if (status != 0)
-		print_error("the server of %s ended with %d\n", place->database, status);
+		print_error("the server of %s ended with %d\n", place->url, status);
+	engine_drop(place->url);
 	support_tempdir_remove(place->directory);
 	return status;
 }
@@ -121,39 +124,34 @@ size_t place_scaled(size_t full)
 	return divisor > 1 ? full / (size_t)divisor + 1 : full;
 }
 
-/* ---- the file ---- */
-
-static sqlite3_stmt *first_row(const test_place *place, const char *sql, sqlite3 **db)
-{
-	sqlite3_stmt *statement = NULL;
-	if (sqlite3_open_v2(place->database, db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
-	    sqlite3_prepare_v2(*db, sql, -1, &statement, NULL) == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW)
-		return statement;
-	print_error("%s: %s\n", sql, sqlite3_errmsg(*db));
-	sqlite3_finalize(statement);
-	return NULL;
-}
+/* ---- the database ---- */
 
 int64_t place_number(const test_place *place, const char *sql)
 {
-	sqlite3      *db = NULL;
-	sqlite3_stmt *row = first_row(place, sql, &db);
-	int64_t       number = row ? sqlite3_column_int64(row, 0) : -1;
-	sqlite3_finalize(row);
-	sqlite3_close(db);
+	char   *answer;
+	int64_t number = -1;
+	if (engine_try(place->url, sql, &answer))
+		number = strtoll(answer, NULL, 10);
+	else
+		print_error("%s: %s\n", sql, answer);
+	free(answer);
 	return number;
 }
 
 const char *place_text(const test_place *place, const char *sql)
 {
-	static char   text[256];
-	sqlite3      *db = NULL;
-	sqlite3_stmt *row = first_row(place, sql, &db);
-	const char   *found = row ? (const char *)sqlite3_column_text(row, 0) : "no row";
-	snprintf(text, sizeof text, "%s", found ? found : "NULL");
-	sqlite3_finalize(row);
-	sqlite3_close(db);
+	static char text[256];
+	char       *answer;
+	if (!engine_try(place->url, sql, &answer))
+		print_error("%s: %s\n", sql, answer);
+	snprintf(text, sizeof text, "%s", answer);
+	free(answer);
 	return text;
+}
+
+bool place_is_sound(const test_place *place)
+{
+	return engine_of(place->url) != ENGINE_SQLITE || strcmp(place_text(place, "PRAGMA integrity_check"), "ok") == 0;
 }
 
 orm_db *place_connect(const test_place *place, const orm_model *const models[])

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A directory with a database file and a server of a test's own; the test is a client of it like any other program. */
+/* A directory, a database of the engine under test and a server of a test's own; the test is a client of it like any other program. */
 #ifndef E2E_PLACE_H
 #define E2E_PLACE_H
 
@@ -7,13 +7,14 @@
 
 #include <orm.h>
 
+#include "support/engine.h"
 #include "support/server.h"
 #include "support/tempdir.h"
 
 typedef struct test_place {
 	const char  *directory;
-	char         database[SUPPORT_PATH_SIZE];
-	char         url[SUPPORT_PATH_SIZE + 16]; /* "sqlite:///..." */
+	char         database[SUPPORT_PATH_SIZE]; /* SQLite's file */
+	char         url[ENGINE_URL_SIZE];
 	support_ormd ormd;                        /* runs, unless the place was only found */
 } test_place;
 
@@ -33,10 +34,12 @@ int place_wait_server(pid_t pid);
 /* A size that is smaller where every instruction costs more: `full`, or its part under $E2E_DIVIDE. */
 size_t place_scaled(size_t full);
 
-/* What an independent reader finds in the file: the first column of the first row of `sql`; -1 for an SQL error. */
+/* What an independent reader finds in the database: the first column of the first row of `sql`; -1 for an SQL error. */
 int64_t place_number(const test_place *place, const char *sql);
-/* The same as text, at most 255 bytes; "NULL" for NULL. Borrowed, until the next call. */
+/* All rows as text, "1|a;2|NULL", at most 255 bytes. Borrowed, until the next call. */
 const char *place_text(const test_place *place, const char *sql);
+/* SQLite's own check of its file; the other engines look after theirs. */
+bool place_is_sound(const test_place *place);
 
 /* Connect, with the tables made; any failure fails the test. */
 orm_db *place_connect(const test_place *place, const orm_model *const models[]);

@@ -108,7 +108,7 @@ static void each_death_has_a_known_outcome(void **state)
 	}
 	assert_int_equal(place_number(place, "SELECT count(*) FROM notes"), n);
 	assert_int_equal(place_number(place, "SELECT count(*) FROM persons"), n);
-	assert_string_equal(place_text(place, "PRAGMA integrity_check"), "ok");
+	assert_true(place_is_sound(place));
 }
 
 /* A shared session's commit: who did not ask for it loses the session as well, and is told so. */
@@ -125,7 +125,7 @@ static void the_others_of_a_session_are_told(void **state)
 	orm_add(b, Note, .title = "a draft");
 	assert_int_equal(orm_commit(a), ORM_OK);
 	assert_int_equal(orm_commit(b), ORM_ELOST);
-	assert_string_equal(place_text(place, "SELECT group_concat(title) FROM (SELECT title FROM notes ORDER BY title)"), "by a,by b");
+	assert_string_equal(place_text(place, "SELECT title FROM notes ORDER BY title"), "by a;by b");
 	orm_session_close(a);
 	orm_session_close(b);
 	orm_disconnect(db);

@@ -56,7 +56,8 @@ static void blog_prints_what_the_readme_shows(void **state)
 		assert_int_equal(run(place, output, "blog", place->url, NULL), 0);
 		assert_same_text(output, getenv("BLOG_EXPECTED"));
 	}
-	assert_int_equal(place_number(place, "SELECT count(*) FROM sqlite_schema WHERE name IN ('users', 'posts')"), 0);
+	assert_int_equal(place_number(place, "SELECT count(*) FROM users"), -1); /* it has dropped its tables */
+	assert_int_equal(place_number(place, "SELECT count(*) FROM posts"), -1);
 }
 
 /* The tutorial has its URL inside: "sqlite:///blog.db", in the directory that it runs in. */
@@ -64,7 +65,10 @@ static void the_tutorial_runs(void **state)
 {
 	test_place *place = *state;
 	char        output[SUPPORT_PATH_SIZE];
+	if (engine_under_test() != ENGINE_SQLITE)
+		skip();
 	support_join(place->database, place->directory, "blog.db");
+	snprintf(place->url, sizeof place->url, "sqlite:///%s", place->database);
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(run(place, output, "tutorial", NULL, NULL), 0);
 		char *text = support_read_file(output, NULL);
@@ -72,7 +76,7 @@ static void the_tutorial_runs(void **state)
 		free(text);
 	}
 	assert_int_equal(place_number(place, "SELECT count(*) FROM users"), 1);
-	assert_string_equal(place_text(place, "SELECT name || ' ' || email FROM users"), "Alice alice@new.example");
+	assert_string_equal(place_text(place, "SELECT name, email FROM users"), "Alice|alice@new.example");
 	assert_int_equal(place_number(place, "SELECT count(*) FROM posts"), 0);
 }
 
@@ -94,11 +98,11 @@ static int play(const test_place *place, const char *session, const char *const 
 
 static void assert_act_one(const test_place *place)
 {
-	assert_string_equal(place_text(place, "SELECT group_concat(name || ' ' || stock, ', ') FROM (SELECT * FROM products ORDER BY id)"),
-	                    "Kettle 9, Teapot 3, Cup 28");
-	assert_string_equal(place_text(place, "SELECT group_concat(customer) FROM orders"), "Mrs Miller");
-	assert_int_equal(place_number(place, "SELECT count(*) FROM lines"), 3);
-	assert_int_equal(place_number(place, "SELECT count(*) FROM reservations r JOIN lines l ON l.id = r.line_id AND l.quantity = r.quantity "
+	assert_string_equal(place_text(place, "SELECT name, stock FROM products ORDER BY id"),
+	                    "Kettle|9;Teapot|3;Cup|28");
+	assert_string_equal(place_text(place, "SELECT customer FROM orders"), "Mrs Miller");
+	assert_int_equal(place_number(place, "SELECT count(*) FROM \"lines\""), 3);
+	assert_int_equal(place_number(place, "SELECT count(*) FROM reservations r JOIN \"lines\" l ON l.id = r.line_id AND l.quantity = r.quantity "
 	                                     "WHERE r.shelf = 'A-' || l.product_id"), 3);
 }
 
@@ -109,8 +113,8 @@ static void the_shop_commits_all_or_nothing(void **state)
 	char                     output[SUPPORT_PATH_SIZE];
 	int                      status;
 	assert_int_equal(run(place, output, "shop_admin", place->url, "setup"), 0);
-	assert_string_equal(place_text(place, "SELECT group_concat(name || ' ' || stock, ', ') FROM (SELECT * FROM products ORDER BY id)"),
-	                    "Kettle 10, Teapot 5, Cup 40");
+	assert_string_equal(place_text(place, "SELECT name, stock FROM products ORDER BY id"),
+	                    "Kettle|10;Teapot|5;Cup|40");
 
 	assert_int_equal(play(place, "order-1042", NULL, &status), 0);
 	assert_int_equal(status, 0);

@@ -12,10 +12,11 @@
 #include <cmocka.h>
 
 #include "e2e/actor.h"
+#include "support/engine.h"
 
 typedef struct test_stage {
 	const char  *directory;
-	char         database[SUPPORT_PATH_SIZE];
+	char         url[ENGINE_URL_SIZE];
 	support_ormd ormd;
 	test_actor a, b;
 } test_stage;
@@ -23,13 +24,11 @@ typedef struct test_stage {
 static int set_up(void **state)
 {
 	static test_stage stage;
-	char         url[SUPPORT_PATH_SIZE + 16];
 	memset(&stage, 0, sizeof stage);
 	*state = &stage;
 	stage.directory = support_tempdir();
-	support_join(stage.database, stage.directory, "notes.db");
-	snprintf(url, sizeof url, "sqlite:///%s", stage.database);
-	support_ormd_start(&stage.ormd, stage.directory, url, NULL, NULL);
+	engine_fresh_url(stage.url);
+	support_ormd_start(&stage.ormd, stage.directory, stage.url, NULL, NULL);
 	actor_start(&stage.a, "a", stage.ormd.address);
 	actor_start(&stage.b, "b", stage.ormd.address);
 	actor_ask(&stage.a, "create");
@@ -44,6 +43,7 @@ static int tear_down(void **state)
 	support_process_fini(&stage->a.process);
 	support_process_fini(&stage->b.process);
 	int status = support_ormd_stop(&stage->ormd);
+	engine_drop(stage->url);
 	support_tempdir_remove(stage->directory);
 	return status;
 }
@@ -64,9 +64,9 @@ static void published_edits_are_seen_uncommitted(void **state)
 	actor_expect(&stage->a, "ok", "flush");
 	actor_expect(&stage->b, "ok 1", "wait 20000");
 	actor_expect_prefix(&stage->b, "ok id=1 title=first body=hello", "show n");
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes WHERE body IS NOT NULL"), 0);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes WHERE body IS NOT NULL"), 0);
 	actor_expect(&stage->b, "ok", "commit");
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes WHERE body = 'hello'"), 1);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes WHERE body = 'hello'"), 1);
 }
 
 /* Its default comes at the commit: until then the others see it without, and everything else of it. */
@@ -79,7 +79,7 @@ static void a_new_object_with_a_default_to_come_is_seen(void **state)
 	actor_expect(&stage->b, "ok 1 first", "all");
 	actor_expect(&stage->b, "ok", "set n body by-b");
 	actor_expect(&stage->b, "ok", "commit");
-	assert_int_equal(database_number(stage->database, "SELECT rank FROM notes WHERE body = 'by-b'"), 3);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT \"rank\" FROM notes WHERE body = 'by-b'"), 3);
 }
 
 static void structs_change_only_inside_a_call(void **state)
@@ -129,9 +129,9 @@ static void nobody_commits_anothers_draft(void **state)
 	actor_expect(&stage->a, "ok", "set n body half-done");
 	actor_expect(&stage->b, "ok", "set n score 7");
 	actor_expect(&stage->b, "ok", "commit");
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes WHERE body IS NULL AND score = 7"), 1);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes WHERE body IS NULL AND score = 7"), 1);
 	actor_expect(&stage->a, "ok", "commit");
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes WHERE body = 'half-done' AND score = 7"), 1);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes WHERE body = 'half-done' AND score = 7"), 1);
 }
 
 static void different_fields_of_one_object_both_stand(void **state)
@@ -145,7 +145,7 @@ static void different_fields_of_one_object_both_stand(void **state)
 	actor_expect_prefix(&stage->b, "ok id=1 title=first body=by-a score=5", "show n");
 	actor_expect(&stage->a, "ok", "commit");
 	actor_expect_prefix(&stage->a, "ok id=1 title=first body=by-a score=5", "show n");
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes WHERE body = 'by-a' AND score = 5"), 1);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes WHERE body = 'by-a' AND score = 5"), 1);
 }
 
 static void the_same_field_gives_the_later_one_a_conflict(void **state)
@@ -181,7 +181,7 @@ static void the_base_of_a_conflict_is_what_was_seen(void **state)
 	actor_expect(&stage->b, "ok 1 Note.body(1):second//mine:anna", "conflicts");
 	actor_expect(&stage->b, "ok", "resolve theirs");
 	actor_expect(&stage->b, "ok", "commit");
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes WHERE body = ''"), 1);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes WHERE body = ''"), 1);
 }
 
 static void a_conflict_resolved_with_theirs_takes_theirs(void **state)
@@ -192,11 +192,11 @@ static void a_conflict_resolved_with_theirs_takes_theirs(void **state)
 	actor_expect(&stage->b, "ok", "set n title mine");
 	actor_expect(&stage->a, "ok", "flush");
 	actor_expect_prefix(&stage->b, "ECONFLICT", "commit");
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes WHERE title = 'first'"), 1);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes WHERE title = 'first'"), 1);
 	actor_expect(&stage->b, "ok", "resolve theirs");
 	actor_expect_prefix(&stage->b, "ok id=1 title=theirs", "show n");
 	actor_expect(&stage->b, "ok", "commit");
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes WHERE title = 'theirs'"), 1);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes WHERE title = 'theirs'"), 1);
 }
 
 /* Comparing values instead of revisions would let this through. */
@@ -328,8 +328,8 @@ static void a_rollback_is_told_to_all_and_restores_all(void **state)
 	actor_expect(&stage->a, "ok detached", "state m");
 	actor_expect(&stage->a, "ok", "set n body again");
 	actor_expect(&stage->a, "ok", "commit");
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes WHERE title = 'first' AND body = 'again'"), 1);
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes"), 1);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes WHERE title = 'first' AND body = 'again'"), 1);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes"), 1);
 }
 
 static void the_death_of_a_participant_rolls_the_unit_back(void **state)
@@ -346,7 +346,7 @@ static void the_death_of_a_participant_rolls_the_unit_back(void **state)
 	actor_expect(&stage->b, "ok", "rollback");
 	actor_expect_prefix(&stage->b, "ok id=1 title=first", "show n");
 	actor_expect(&stage->b, "ok", "commit");
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes WHERE title = 'first'"), 1);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes WHERE title = 'first'"), 1);
 }
 
 static void a_session_can_keep_what_the_dead_had_published(void **state)
@@ -365,8 +365,8 @@ static void a_session_can_keep_what_the_dead_had_published(void **state)
 	actor_expect(&stage->b, "ok 1", "wait 20000");
 	actor_expect_prefix(&stage->b, "ok died:anna", "notices");
 	actor_expect(&stage->b, "ok", "commit");
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes WHERE title = 'published'"), 1);
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes"), 1);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes WHERE title = 'published'"), 1);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes"), 1);
 }
 
 static void no_transaction_is_open_while_the_unit_waits(void **state)
@@ -384,10 +384,10 @@ static void no_transaction_is_open_while_the_unit_waits(void **state)
 	actor_expect(&other, "ok", "note m elsewhere");
 	actor_expect(&other, "ok", "commit");
 	/* Nor is the file locked for a program that goes around the server. */
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes"), 2);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes"), 2);
 	actor_stop(&other);
 	actor_expect(&stage->b, "ok", "commit");
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes WHERE title = 'changed'"), 1);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes WHERE title = 'changed'"), 1);
 }
 
 static void a_failed_commit_leaves_the_unit_for_mending(void **state)
@@ -399,14 +399,14 @@ static void a_failed_commit_leaves_the_unit_for_mending(void **state)
 	actor_expect(&stage->b, "ok", "set n score 5000"); /* against the CHECK */
 	actor_expect_prefix(&stage->b, "ECONSTRAINT", "commit");
 	actor_expect_prefix(&stage->b, "ok ECONSTRAINT model=Note column=score", "error");
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes"), 1);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes"), 1);
 	/* The author's bad value does not cost the other its work. */
 	actor_expect(&stage->a, "ok 1", "wait 20000");
 	actor_expect_prefix(&stage->a, "ok id=1 title=first body=NULL score=5000", "show n");
 	actor_expect(&stage->a, "ok", "set n score 5");
 	actor_expect(&stage->a, "ok", "commit");
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes WHERE score = 5"), 1);
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes"), 2);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes WHERE score = 5"), 1);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes"), 2);
 }
 
 static void who_joins_late_sees_what_is_pending(void **state)
@@ -422,7 +422,7 @@ static void who_joins_late_sees_what_is_pending(void **state)
 	actor_expect(&late, "ok 2 changed second", "all");
 	actor_expect(&late, "ok", "commit");
 	actor_stop(&late);
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes WHERE title IN ('changed', 'second')"), 2);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes WHERE title IN ('changed', 'second')"), 2);
 }
 
 static void a_change_committed_by_another_session_makes_the_commit_stale(void **state)
@@ -440,7 +440,7 @@ static void a_change_committed_by_another_session_makes_the_commit_stale(void **
 	actor_expect_prefix(&stage->b, "ESTALE", "commit");
 	actor_expect_prefix(&stage->b, "ok ESTALE model=Note column=version key=1", "error");
 	actor_stop(&other);
-	assert_int_equal(database_number(stage->database, "SELECT count(*) FROM notes WHERE title = 'first' AND body = 'first-to-commit'"), 1);
+	assert_int_equal(engine_ask_number(stage->url, "SELECT count(*) FROM notes WHERE title = 'first' AND body = 'first-to-commit'"), 1);
 }
 
 #define NAMED(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)

@@ -444,7 +444,7 @@ static void transaction_limit_ends_it(void **state)
 {
 	test_place *place = *state;
 	assert_int_equal(support_ormd_stop(&place->ormd), 0);
-	support_ormd_start(&place->ormd, place->directory, place->url, (const char *const[]){"--max-transaction", "100ms", NULL}, NULL);
+	support_ormd_start(&place->ormd, place->directory, place->url, (const char *const[]){"--max-transaction", "1s", NULL}, NULL);
 	orm_db      *db = connect_and_fill(place);
 	orm_session *session = orm_session_open(db);
 	orm_session *other = orm_session_open(db);

@@ -63,6 +63,7 @@ static void defaults_are_sensible(void **state)
 	assert_int_equal(config.lease_ms, 15000);
 	assert_int_equal(config.grace_ms, 2000);
 	assert_int_equal(config.drain_timeout_ms, 5000);
+	assert_int_equal(config.max_transaction_ms, 60000);
 	assert_int_equal(config.wait_ms, 30000);
 	assert_int_equal(config.idle_timeout_ms, 0);
 	assert_int_equal(config.max_message, 16 << 20);

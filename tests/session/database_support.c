@@ -529,13 +529,14 @@ void outside(const fixture *f, const char *sql)
 
 void outside_unchecked(const fixture *f, const char *sql)
 {
-	static const char *const unchecked[N_ENGINES] = {[ENGINE_SQLITE] = "PRAGMA foreign_keys = OFF",
-							 [ENGINE_POSTGRESQL] = "SET session_replication_role = replica",
-							 [ENGINE_MARIADB] = "SET foreign_key_checks = OFF"};
-	char both[1024];
+	static const char *const formats[N_ENGINES] = {
+		[ENGINE_SQLITE] = "PRAGMA foreign_keys = OFF; %s",
+		[ENGINE_POSTGRESQL] = "SET session_replication_role = replica; %s; RESET session_replication_role",
+		[ENGINE_MARIADB] = "SET foreign_key_checks = OFF; %s; SET foreign_key_checks = ON"};
+	char all[1024];
 
-	snprintf(both, sizeof both, "%s; %s", unchecked[engine_of(f->url)], sql);
-	engine_run(f->url, both);
+	snprintf(all, sizeof all, formats[engine_of(f->url)], sql);
+	engine_run(f->url, all);
 }
 
 const char *ask(fixture *f, const char *sql)

@@ -102,4 +102,11 @@ orm_status wait_finished(fixture *f);
 			fail_msg("%s: %s", orm_status_name(status_), (f)->error.message);                              \
 	} while (0)
 
+/* For units that can only be written where foreign keys may lead nowhere until the end of the transaction. */
+#define NEEDS_DEFERRED_KEYS(f)                                                                                         \
+	do {                                                                                                           \
+		if (!ormd_database_dialect((f)->database)->defer_foreign_keys)                                         \
+			skip();                                                                                        \
+	} while (0)
+
 #endif

@@ -39,6 +39,7 @@ static void row_that_refers_to_itself(void **state)
 	fixture *f = *state;
 	const uint64_t node = add(f, "Node", "id name parent_id", 1LL, "root", 1LL);
 
+	NEEDS_DEFERRED_KEYS(f);
 	commit(f);
 	assert_string_equal(ask(f, "SELECT id, parent_id FROM nodes"), "1|1");
 	del(f, node);
@@ -92,6 +93,7 @@ static void circle_without_a_nullable_key_waits_for_the_end_of_the_unit(void **s
 {
 	fixture *f = *state;
 
+	NEEDS_DEFERRED_KEYS(f);
 	add(f, "Hard", "id other_id", 1LL, 2LL);
 	add(f, "Hard", "id other_id", 2LL, 1LL);
 	commit(f);
@@ -406,6 +408,7 @@ static void foreign_key_to_a_unique_column(void **state)
 	const uint64_t ann = (uint64_t)f->participant << ORMD_HANDLE_SHIFT | (f->counter - 1);
 	uint64_t bob;
 
+	NEEDS_DEFERRED_KEYS(f);
 	commit(f);
 	bob = add(f, "User", "name email", "Bob", "b@x");
 	set(f, letter, "email", "b@x");
@@ -429,6 +432,7 @@ static void swap_of_values_that_others_refer_to(void **state)
 	const uint64_t ann = add(f, "User", "name email", "Ann", "a@x");
 	const uint64_t bob = add(f, "User", "name email", "Bob", "b@x");
 
+	NEEDS_DEFERRED_KEYS(f);
 	commit(f);
 	outside(f, "INSERT INTO letters(email) VALUES ('a@x'), ('b@x')"); /* which the session does not know */
 	set(f, ann, "email", "b@x");

@@ -30,13 +30,15 @@ static void failure_undoes_all_of_it(void **state)
 {
 	fixture *f = *state;
 
+	if (!ormd_database_dialect(f->database)->transactional_ddl)
+		skip();
 	assert_ok(f, ormd_schema_drop_all(f->database, f->registry, 0, NULL, &f->error));
 	outside(f, "CREATE VIEW badges AS SELECT 1 AS code"); /* CREATE INDEX or DROP TABLE cannot be done to a view */
-	assert_int_not_equal(ormd_schema_drop_all(f->database, f->registry, 0, NULL, &f->error), ORM_OK);
+	if (engine_of(f->url) != ENGINE_MARIADB) /* which passes over it */
+		assert_int_not_equal(ormd_schema_drop_all(f->database, f->registry, 0, NULL, &f->error), ORM_OK);
 	outside(f, "DROP VIEW badges; CREATE VIEW posts AS SELECT 1 AS id");
 	assert_int_not_equal(ormd_schema_create_all(f->database, f->registry, 0, NULL, &f->error), ORM_OK);
-	if (ormd_database_dialect(f->database)->transactional_ddl)
-		assert_int_equal(count_tables(f, "'users', 'nodes', 'teams'"), 0);
+	assert_int_equal(count_tables(f, "'users', 'nodes', 'teams'"), 0);
 }
 
 int main(void)

@@ -2,13 +2,13 @@
 /* Transactions of a session's own: what they see, what they hold, what a failure leaves of them, and how they end. */
 #include "session/database_support.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 
-#define SOON_MS 50 /* to wait for what does not come */
+#define SOON_MS 500 /* to wait for what does not come */
 
 /* A second unit of work on the fixture's database, as another client's. */
 static void set_up_other(fixture *other, const fixture *f, const ormd_session_options *options)
@@ -224,6 +224,7 @@ static void related_objects_load_along(void **state)
 
 	outside(f, "INSERT INTO users (id, name) VALUES (1, 'Ann'), (2, 'Bob');"
 		   "INSERT INTO posts (id, title, user_id) VALUES (1, 'a', 1), (2, 'b', 1), (3, 'c', 2)");
+	f->finished = ORM_EINTERNAL;
 	assert_ok(f,
 		  ormd_query_open(f->session, f->participant, &select, &options, note_finished, f, &query, &f->error));
 	assert_ok(f, wait_finished(f));
@@ -379,12 +380,15 @@ static void transaction_limit_rolls_back(void **state)
 	uint64_t ann;
 
 	add_accounts(f);
-	use_session(f, &(ormd_session_options){.max_transaction_ms = 1});
+	use_session(f, &(ormd_session_options){.max_transaction_ms = 60000});
 	set_up_other(&other, f, &(ormd_session_options){0});
 	ann = account(f, ORMD_LOCK_WAIT, 1);
 	set(f, ann, "balance", 1LL);
 	assert_true(ormd_session_transaction_until(f->session) != ORM_NO_DEADLINE);
-	nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+	ormd_session_expire_transaction(f->session); /* its time is not up */
+	assert_int_equal(try_lock(&other, ORMD_LOCK_FAIL, 0), ORM_ETIMEOUT);
+	roll_back(&other);
+	f->session->pin_until_us = orm_clock_us();
 	ormd_session_expire_transaction(f->session);
 	assert_ok(&other, try_lock(&other, ORMD_LOCK_FAIL, 0));
 	roll_back(&other);
@@ -396,6 +400,119 @@ static void transaction_limit_rolls_back(void **state)
 	assert_int_equal(balance(f, ann), 100);
 	assert_ok(f, try_lock(f, ORMD_LOCK_NONE, 0));
 	tear_down_other(&other);
+}
+
+/* ---- lost connections --------------------------------------------------------------------------------------- */
+
+/* As the database's administrator: end every connection to it but one's own. */
+static void kill_connections(fixture *f)
+{
+	if (engine_of(f->url) == ENGINE_POSTGRESQL) {
+		free(engine_ask(f->url, "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity "
+					"WHERE datname = current_database() AND pid <> pg_backend_pid()"));
+		return;
+	}
+
+	char *ids = engine_ask(f->url, "SELECT id FROM information_schema.processlist "
+				       "WHERE db = database() AND id <> connection_id()");
+	char *rest = ids;
+
+	for (char *id; (id = strsep(&rest, ";"));) {
+		char kill[64];
+		char *answer = NULL;
+
+		snprintf(kill, sizeof kill, "KILL %s", id);
+		if (*id)
+			(void)engine_try(f->url, kill, &answer); /* it may have gone by itself */
+		free(answer);
+	}
+	free(ids);
+}
+
+static void lost_connection_asks_for_another_run(void **state)
+{
+	fixture *f = *state;
+	uint64_t ann;
+
+	if (!ormd_database_is_shared(f->database))
+		skip(); /* no connection to a file is lost */
+	add_accounts(f);
+	ann = account(f, ORMD_LOCK_WAIT, 1);
+	set(f, ann, "balance", 1LL);
+	kill_connections(f);
+	assert_int_equal(try_lock(f, ORMD_LOCK_NONE, 0), ORM_ERETRY);
+	assert_int_equal(try_commit(f), ORM_ERETRY);
+	assert_non_null(strstr(f->error.message, "orm_rollback"));
+	roll_back(f);
+	ann = account(f, ORMD_LOCK_WAIT, 1);
+	assert_int_equal(balance(f, ann), 100);
+	set(f, ann, "balance", 2LL);
+	kill_connections(f);
+	assert_int_equal(try_commit(f), ORM_ERETRY); /* before the COMMIT */
+	roll_back(f);
+	set(f, account(f, ORMD_LOCK_WAIT, 1), "balance", 3LL);
+	commit(f);
+	assert_string_equal(ask(f, "SELECT balance FROM accounts WHERE id = 1"), "3");
+}
+
+/* A driver whose next COMMIT is answered by nobody, whether it was done or not. */
+static const ormd_driver *real_driver;
+static ormd_driver deaf_driver;
+static bool commits;
+
+static orm_status commit_unheard(ormd_connection *connection, orm_error *error)
+{
+	connection->driver = real_driver;
+	if (commits && real_driver->commit(connection, error) != ORM_OK)
+		return error->code;
+	real_driver->rollback(connection);
+	error->code = ORM_EUNKNOWN;
+	return ORM_EUNKNOWN;
+}
+
+static void lose_next_commit(fixture *f, bool after_it_was_done)
+{
+	real_driver = f->session->pin->driver;
+	deaf_driver = *real_driver;
+	deaf_driver.commit = commit_unheard;
+	commits = after_it_was_done;
+	f->session->pin->driver = &deaf_driver;
+}
+
+static void commit_in_doubt_that_happened_is_a_success(void **state)
+{
+	fixture *f = *state;
+	uint64_t ann;
+
+	add_accounts(f);
+	ann = account(f, ORMD_LOCK_WAIT, 1);
+	set(f, ann, "balance", 7LL);
+	lose_next_commit(f, true);
+	commit(f);
+	assert_false(ormd_unit_pending(f->session));
+	assert_string_equal(values_of(f, ann, "balance version"), "7 2");
+	assert_string_equal(ask(f, "SELECT balance, version FROM accounts WHERE id = 1"), "7|2");
+	set(f, ann, "balance", 8LL);
+	commit(f);
+	assert_string_equal(ask(f, "SELECT balance, version FROM accounts WHERE id = 1"), "8|3");
+}
+
+static void commit_in_doubt_that_did_not_happen_asks_for_another_run(void **state)
+{
+	fixture *f = *state;
+	uint64_t ann;
+
+	add_accounts(f);
+	ann = account(f, ORMD_LOCK_WAIT, 1);
+	set(f, ann, "balance", 7LL);
+	lose_next_commit(f, false);
+	assert_int_equal(try_commit(f), ORM_ERETRY);
+	assert_int_equal(try_lock(f, ORMD_LOCK_NONE, 0), ORM_ERETRY);
+	roll_back(f);
+	assert_string_equal(ask(f, "SELECT balance, version FROM accounts WHERE id = 1"), "100|1");
+	set(f, account(f, ORMD_LOCK_WAIT, 1), "balance", 8LL);
+	commit(f);
+	assert_string_equal(ask(f, "SELECT balance, version FROM accounts WHERE id = 1"), "8|2");
 }
 
 /* ---- several participants ----------------------------------------------------------------------------------- */
@@ -501,6 +618,7 @@ static void populating_over_pending_changes_keeps_them(void **state)
 
 	add_accounts(f);
 	set(f, account(f, ORMD_LOCK_NONE, 1), "balance", 5LL);
+	f->finished = ORM_EINTERNAL;
 	assert_ok(f,
 		  ormd_query_open(f->session, f->participant, &select, &options, note_finished, f, &query, &f->error));
 	assert_ok(f, wait_finished(f));
@@ -529,6 +647,9 @@ int main(void)
 		TEST(query_over_a_unit_that_cannot_be_leaves_the_transaction),
 		TEST(stale_commit_in_a_transaction_can_be_rolled_back),
 		TEST(transaction_limit_rolls_back),
+		TEST(lost_connection_asks_for_another_run),
+		TEST(commit_in_doubt_that_happened_is_a_success),
+		TEST(commit_in_doubt_that_did_not_happen_asks_for_another_run),
 		TEST(death_gives_up_the_transaction),
 		TEST(death_with_changes_aborts_the_others),
 		TEST(the_last_one_out_ends_it),

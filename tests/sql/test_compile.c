@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,9 @@ static const ormd_dialect other = {
 	.max_parameters = 1000,
 	.insert_defaults = " () VALUES ()",
 	.like_escape = "",
+	.for_update = " FOR UPDATE",
+	.skip_locked = " SKIP LOCKED",
+	.no_wait = " NOWAIT",
 };
 
 static orm_registry *registry;
@@ -314,6 +318,31 @@ static void limits_are_parameters(void **state)
 		orm_buffer_fini(&out);                                                                                 \
 	} while (0)
 
+static void locks_follow_everything(void **state)
+{
+	static const char *const locks[] = {[ORMD_LOCK_NONE] = "",
+					    [ORMD_LOCK_WAIT] = " FOR UPDATE",
+					    [ORMD_LOCK_SKIP] = " FOR UPDATE SKIP LOCKED",
+					    [ORMD_LOCK_FAIL] = " FOR UPDATE NOWAIT"};
+	ormd_select select = all_users();
+
+	(void)state;
+	select.limit = 1;
+	for (unsigned lock = ORMD_LOCK_NONE; lock <= ORMD_LOCK_FAIL; lock++) {
+		orm_buffer sql;
+		char expected[128];
+
+		select.lock = (ormd_lock)lock;
+		check_select(&select, "SELECT \"id\", \"name\", \"age\" FROM \"users\" LIMIT ?",
+			     1); /* which locks no rows */
+		snprintf(expected, sizeof expected, "SELECT `id`, `name`, `age` FROM `users` LIMIT $1%s", locks[lock]);
+		orm_buffer_init(&sql);
+		ormd_sql_select(&other, &select, &sql);
+		assert_string_equal(sql.data, expected);
+		orm_buffer_fini(&sql);
+	}
+}
+
 static void writing(void **state)
 {
 	const uint16_t name_and_age[] = {NAME, AGE};
@@ -357,7 +386,8 @@ static void by_keys(void **state)
 	      ormd_sql_select_by(&ormd_dialect_sqlite, user, id, 1, 4, true, &out));
 	CHECK("SELECT \"id\", \"name\", \"age\" FROM \"users\" WHERE \"age\" IN (?, ?) ORDER BY \"age\", \"id\"",
 	      ormd_sql_select_by(&ormd_dialect_sqlite, user, age, 1, 2, true, &out));
-	CHECK("SELECT \"order_id\", \"line_no\", \"quantity\", \"version\" FROM \"lines\" WHERE \"line_no\" = ? ORDER BY "
+	CHECK("SELECT \"order_id\", \"line_no\", \"quantity\", \"version\" FROM \"lines\" WHERE \"line_no\" = ? ORDER "
+	      "BY "
 	      "\"line_no\", \"order_id\"",
 	      ormd_sql_select_by(&ormd_dialect_sqlite, line, &key[1], 1, 1, true, &out));
 	strcpy(expected, all);
@@ -395,6 +425,7 @@ int main(void)
 		cmocka_unit_test(filters_are_joined),
 		cmocka_unit_test(lists_are_padded),
 		cmocka_unit_test(limits_are_parameters),
+		cmocka_unit_test(locks_follow_everything),
 		cmocka_unit_test(writing),
 		cmocka_unit_test(by_keys),
 		cmocka_unit_test(names_stay_names),

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "support/engine_bare.h"
 
+#include <errmsg.h>
 #include <libpq-fe.h>
 #include <mysql.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "support/eventually.h"
 #include "support/tempdir.h"
@@ -49,6 +51,35 @@ bool engine_bare_sqlite(const char *url, const char *sql, orm_buffer *answer)
 
 /* ---- PostgreSQL ---------------------------------------------------------------------------------------------- */
 
+/* The latest connection: making one costs a server far more than most statements. A forked child leaves its parent's
+ * alone. */
+static struct {
+	PGconn *connection;
+	pid_t owner;
+	char url[SUPPORT_PATH_SIZE + 16];
+} kept_postgresql;
+
+static PGconn *connect_postgresql(const char *url, bool *is_new)
+{
+	const bool is_ours = kept_postgresql.owner == getpid();
+
+	*is_new = !is_ours || !kept_postgresql.connection || strcmp(kept_postgresql.url, url) != 0;
+	if (*is_new) {
+		if (is_ours)
+			PQfinish(kept_postgresql.connection);
+		kept_postgresql.connection = PQconnectdb(url);
+		kept_postgresql.owner = getpid();
+		snprintf(kept_postgresql.url, sizeof kept_postgresql.url, "%s", url);
+	}
+	return kept_postgresql.connection;
+}
+
+static void forget_postgresql(void)
+{
+	PQfinish(kept_postgresql.connection);
+	kept_postgresql.connection = NULL;
+}
+
 static void append_result(const PGresult *result, orm_buffer *answer)
 {
 	orm_buffer_reset(answer);
@@ -67,26 +98,38 @@ static void append_result(const PGresult *result, orm_buffer *answer)
 
 bool engine_bare_postgresql(const char *url, const char *sql, orm_buffer *answer)
 {
-	PGconn *connection = PQconnectdb(url);
+	bool is_new;
+	PGconn *connection = connect_postgresql(url, &is_new);
 	bool ok = PQstatus(connection) == CONNECTION_OK && PQsendQuery(connection, sql);
 
-	for (PGresult *result; ok && (result = PQgetResult(connection));) {
+	for (PGresult *result; (result = PQgetResult(connection));) {
 		const ExecStatusType status = PQresultStatus(result);
 
 		if (status == PGRES_TUPLES_OK)
 			append_result(result, answer);
-		ok = status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
+		ok = ok && (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK);
 		PQclear(result);
 	}
-	if (!ok)
-		put_message(answer, PQerrorMessage(connection));
-	PQfinish(connection);
-	return ok;
+	if (ok)
+		return true;
+
+	const bool is_lost = PQstatus(connection) != CONNECTION_OK;
+
+	put_message(answer, PQerrorMessage(connection));
+	if (is_lost)
+		forget_postgresql();
+	return is_lost && !is_new ? engine_bare_postgresql(url, sql, answer) : false; /* its server was started anew */
 }
 
 /* ---- MariaDB ------------------------------------------------------------------------------------------------- */
 
-static MYSQL *connect_mariadb(const char *url)
+static struct {
+	MYSQL *connection;
+	pid_t owner;
+	char url[SUPPORT_PATH_SIZE + 16];
+} kept_mariadb;
+
+static MYSQL *open_mariadb(const char *url)
 {
 	char user[32];
 	char database[64] = "";
@@ -106,6 +149,27 @@ static MYSQL *connect_mariadb(const char *url)
 	return connection;
 }
 
+static MYSQL *connect_mariadb(const char *url, bool *is_new)
+{
+	const bool is_ours = kept_mariadb.owner == getpid();
+
+	*is_new = !is_ours || !kept_mariadb.connection || strcmp(kept_mariadb.url, url) != 0;
+	if (*is_new) {
+		if (is_ours)
+			mysql_close(kept_mariadb.connection);
+		kept_mariadb.connection = open_mariadb(url);
+		kept_mariadb.owner = getpid();
+		snprintf(kept_mariadb.url, sizeof kept_mariadb.url, "%s", url);
+	}
+	return kept_mariadb.connection;
+}
+
+static void forget_mariadb(void)
+{
+	mysql_close(kept_mariadb.connection);
+	kept_mariadb.connection = NULL;
+}
+
 static void append_rows(MYSQL_RES *result, orm_buffer *answer)
 {
 	bool first = true;
@@ -118,8 +182,9 @@ static void append_rows(MYSQL_RES *result, orm_buffer *answer)
 
 bool engine_bare_mariadb(const char *url, const char *sql, orm_buffer *answer)
 {
-	MYSQL *connection = connect_mariadb(url);
-	int more = mysql_errno(connection) != 0 || mysql_real_query(connection, sql, strlen(sql)) != 0 ? 1 : 0;
+	bool is_new;
+	MYSQL *connection = connect_mariadb(url, &is_new);
+	int more = (is_new && mysql_errno(connection) != 0) || mysql_real_query(connection, sql, strlen(sql)) != 0;
 
 	while (more == 0) {
 		MYSQL_RES *result = mysql_store_result(connection);
@@ -129,11 +194,13 @@ bool engine_bare_mariadb(const char *url, const char *sql, orm_buffer *answer)
 		mysql_free_result(result);
 		more = mysql_errno(connection) != 0 ? 1 : mysql_next_result(connection);
 	}
+	if (more < 0) /* there is no other */
+		return true;
 
-	const bool ok = more < 0; /* -1: there is no other */
+	const unsigned number = mysql_errno(connection);
+	const bool is_lost = number == CR_SERVER_GONE_ERROR || number == CR_SERVER_LOST;
 
-	if (!ok)
-		put_message(answer, mysql_error(connection));
-	mysql_close(connection);
-	return ok;
+	put_message(answer, mysql_error(connection));
+	forget_mariadb(); /* it may be half-way through several results */
+	return is_lost && !is_new ? engine_bare_mariadb(url, sql, answer) : false; /* its server was started anew */
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The bare libraries, for engine.c: one statement text on one new connection. */
+/* The bare libraries, for engine.c. Servers' connections are kept from one call to the next, with their settings. */
 #ifndef SUPPORT_ENGINE_BARE_H
 #define SUPPORT_ENGINE_BARE_H
 

@@ -11,6 +11,7 @@
 #include "support/eventually.h"
 #include "support/template.h"
 
+#define MAX_OPTIONS  64
 #define BIN(program) SUPPORT_POSTGRESQL_BIN "/" program
 
 /* ---- starting ------------------------------------------------------------------------------------------------ */
@@ -73,21 +74,28 @@ static void start_program(support_postgresql *server)
 {
 	char data[SUPPORT_PATH_SIZE];
 	char log[SUPPORT_PATH_SIZE];
-	const char *const argv[] = {BIN("postgres"),
-				    "-D",
-				    support_join(data, server->directory, "data"),
-				    "-k",
-				    server->directory,
-				    "-clisten_addresses=",
-				    "-cmax_connections=200",
-				    "-cshared_buffers=32MB",
-				    "-cdynamic_shared_memory_type=mmap", /* nothing is left in /dev/shm by kill -9 */
-				    "-cfsync=off",
-				    "-cfull_page_writes=off",
-				    "-cmax_wal_size=256MB",
-				    "-cwal_keep_size=64MB",
-				    "-cautovacuum=off",
-				    NULL};
+	const char *argv[MAX_OPTIONS] = {
+		BIN("postgres"),
+		"-D",
+		support_join(data, server->directory, "data"),
+		"-k",
+		server->directory,
+		"-clisten_addresses=",
+		"-cmax_connections=200",
+		"-cshared_buffers=32MB",
+		"-cdynamic_shared_memory_type=mmap", /* nothing is left in /dev/shm by kill -9 */
+		"-cfsync=off",
+		"-cfull_page_writes=off",
+		"-cmax_wal_size=256MB",
+		"-cwal_keep_size=64MB",
+		"-cautovacuum=off"};
+	size_t n = 0;
+
+	while (argv[n])
+		n++;
+	for (size_t i = 0; server->options && server->options[i] && n < MAX_OPTIONS - 1; i++)
+		argv[n++] = server->options[i];
+
 	/* Upon SIGQUIT it ends at once, and takes its shared memory with it. */
 	const support_command command = {.argv = argv,
 					 .directory = server->directory,

@@ -17,7 +17,9 @@
 
 typedef struct support_postgresql {
 	support_process process;
-	const char *directory; /* where its socket is: libpq's `host` */
+	const char *directory;      /* where its socket is: libpq's `host` */
+	const char *const *options; /* besides the usual ones, from the next start: "-cname=value", ends with NULL; NULL
+				       for none. Borrowed */
 } support_postgresql;
 
 /* A new server with an empty database "postgres". Its superuser is "ormd", and needs no password. */
