@@ -29,9 +29,8 @@ static uint8_t kind_of(uint8_t type)
 static orm_status check_kind(const orm_layout *layout, const orm_column *column, const orm_arg *argument,
 			     orm_error *error)
 {
-	static const char *const names[] = {"nothing", "an integer", "a floating-point number",
-					    "a text",  "a bool",     "bytes",
-					    "a UUID"};
+	static const char *const names[] = {"nothing", "an integer", "a floating-point number", "a text", "a bool",
+					    "bytes",   "a UUID"};
 	const uint8_t kind = argument->kind < sizeof names / sizeof *names ? argument->kind : 0;
 
 	if (kind == kind_of((uint8_t)column->type))

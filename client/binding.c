@@ -32,10 +32,10 @@ static const size_t value_offsets[ORM_TYPE_MAX + 1] = {
 };
 
 static const uint16_t plain_sizes[ORM_TYPE_MAX + 1] = {
-	[ORM_BOOL] = sizeof(bool),     [ORM_INT32] = sizeof(int32_t),     [ORM_INT64] = sizeof(int64_t),
-	[ORM_DOUBLE] = sizeof(double), [ORM_TEXT] = sizeof(const char *), [ORM_BYTES] = sizeof(orm_bytes),
-	[ORM_DATE] = sizeof(orm_date), [ORM_TIME] = sizeof(orm_time),     [ORM_DATETIME] = sizeof(orm_datetime),
-	[ORM_DECIMAL] = sizeof(orm_decimal), [ORM_UUID] = sizeof(orm_uuid), [ORM_JSON] = sizeof(orm_json),
+	[ORM_BOOL] = sizeof(bool),           [ORM_INT32] = sizeof(int32_t),     [ORM_INT64] = sizeof(int64_t),
+	[ORM_DOUBLE] = sizeof(double),       [ORM_TEXT] = sizeof(const char *), [ORM_BYTES] = sizeof(orm_bytes),
+	[ORM_DATE] = sizeof(orm_date),       [ORM_TIME] = sizeof(orm_time),     [ORM_DATETIME] = sizeof(orm_datetime),
+	[ORM_DECIMAL] = sizeof(orm_decimal), [ORM_UUID] = sizeof(orm_uuid),     [ORM_JSON] = sizeof(orm_json),
 };
 
 static const uint16_t optional_sizes[ORM_TYPE_MAX + 1] = {

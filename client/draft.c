@@ -277,8 +277,8 @@ static orm_status put_add(draft_builder *builder, orm_object *object)
 }
 
 /*
- * Decimals that were assigned become canonical, in the struct too: so that "12.5" is no edit of "12.50", and what is sent is what the struct holds
- * from then on. The new text is the mirror's, since the draft may not be accepted.
+ * Decimals that were assigned become canonical, in the struct too: so that "12.5" is no edit of "12.50", and what is
+ * sent is what the struct holds from then on. The new text is the mirror's, since the draft may not be accepted.
  */
 static orm_status make_decimals_canonical(draft_builder *builder, orm_object *object)
 {

@@ -61,7 +61,7 @@ static bool split(const char *text, size_t size, parts *number)
 }
 
 orm_decimal_fault orm_decimal_canonical(const char *text, size_t size, unsigned precision, unsigned scale,
-					 char canonical[ORM_DECIMAL_SIZE], size_t *canonical_size)
+					char canonical[ORM_DECIMAL_SIZE], size_t *canonical_size)
 {
 	parts number;
 	char *to = canonical;
@@ -87,15 +87,6 @@ orm_decimal_fault orm_decimal_canonical(const char *text, size_t size, unsigned 
 	*to = '\0';
 	*canonical_size = (size_t)(to - canonical);
 	return ORM_DECIMAL_GOOD;
-}
-
-bool orm_decimal_is_canonical(const char *text, size_t size, unsigned precision, unsigned scale)
-{
-	char canonical[ORM_DECIMAL_SIZE];
-	size_t canonical_size;
-
-	return orm_decimal_canonical(text, size, precision, scale, canonical, &canonical_size) == ORM_DECIMAL_GOOD &&
-	       canonical_size == size && memcmp(canonical, text, size) == 0;
 }
 
 /* Of two numbers without regard to their signs. */

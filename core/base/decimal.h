@@ -3,7 +3,6 @@
 #ifndef ORM_BASE_DECIMAL_H
 #define ORM_BASE_DECIMAL_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include <orm/types.h>
@@ -15,9 +14,9 @@ typedef enum orm_decimal_fault {
 	ORM_DECIMAL_TOO_FINE   /* more digits after the point than the scale */
 } orm_decimal_fault;
 
-/* Write the canonical text and its length; both stay untouched on a fault. scale <= precision <= ORM_DECIMAL_MAX_PRECISION. */
+/* Write the canonical text and its length; both stay untouched on a fault. scale <= precision <=
+ * ORM_DECIMAL_MAX_PRECISION. */
 orm_decimal_fault orm_decimal_canonical(const char *text, size_t size, unsigned precision, unsigned scale,
 					char canonical[ORM_DECIMAL_SIZE], size_t *canonical_size);
-bool              orm_decimal_is_canonical(const char *text, size_t size, unsigned precision, unsigned scale);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PostgreSQL's numeric in binary, as numeric_send writes it: four int16 (how many digits follow, the weight of the first,
- * the sign, the scale to display), then digits of base 10'000, the first of which counts 10'000^weight.
+ * PostgreSQL's numeric in binary, as numeric_send writes it: four int16 (how many digits follow, the weight of the
+ * first, the sign, the scale to display), then digits of base 10'000, the first of which counts 10'000^weight.
  */
 #include "driver/postgresql_internal.h"
 

@@ -12,7 +12,8 @@ static const char *decimal_fault_text(orm_decimal_fault fault)
 	case ORM_DECIMAL_MALFORMED:
 		return "the value is no decimal number: give digits with at most one point and a sign, such as -12.50";
 	case ORM_DECIMAL_TOO_LARGE:
-		return "the value has more digits before the point than the column has room for: raise its precision, or "
+		return "the value has more digits before the point than the column has room for: raise its precision, "
+		       "or "
 		       "give a smaller one";
 	case ORM_DECIMAL_TOO_FINE:
 		return "the value has more digits after the point than the column's scale: round it as you mean it, or "
@@ -46,7 +47,7 @@ const char *orm_column_text_fault(const orm_column *column, const char *text, si
 	case ORM_JSON:
 		return orm_json_valid(text, size)
 			       ? NULL
-			       : "the value is no JSON document (RFC 8259), or nested more than 100 deep: correct it";
+			       : "the value is no JSON document (RFC 8259), or nested more than 31 deep: correct it";
 	default:
 		return NULL;
 	}

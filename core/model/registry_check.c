@@ -164,7 +164,8 @@ static const char *decimal_fault(const orm_column_spec *column)
 	if (precision > ORM_DECIMAL_MAX_PRECISION)
 		return "has a precision of more than 38 digits: lower it";
 	if (scale > precision)
-		return "has a scale larger than its precision, which counts all digits: lower it, or raise the precision";
+		return "has a scale larger than its precision, which counts all digits: lower it, or raise the "
+		       "precision";
 	if (column->primary_key || column->references_model)
 		return "is a decimal and a key: use an integer, text or uuid for keys";
 	if (number &&

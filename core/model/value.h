@@ -41,8 +41,9 @@ const char *orm_column_text_fault(const orm_column *column, const char *text, si
 const char *orm_column_canonical_decimal(const orm_column *column, const char *text, size_t size, char canonical[ORM_DECIMAL_SIZE],
                                          size_t *canonical_size);
 
-/* A JSON document by RFC 8259, with at most ORM_JSON_DEPTH arrays and objects inside each other? UTF-8 is checked elsewhere. */
-#define ORM_JSON_DEPTH 100
+/* A JSON document by RFC 8259, with at most ORM_JSON_DEPTH arrays and objects inside each other, which is as many as MariaDB takes? UTF-8 is
+   checked elsewhere. */
+#define ORM_JSON_DEPTH 31
 bool orm_json_valid(const char *text, size_t size);
 
 /* Is it good UTF-8 without a NUL? Strict: no surrogates, no overlong forms (RFC 3629). ASCII runs go eight bytes at a time. */

@@ -186,8 +186,7 @@ ormd_record *ormd_record_with(const ormd_layout *layout, const ormd_record *reco
 			continue;
 		variable = true;
 		ormd_record_bytes(layout, record, columns[i], &old);
-		size -= old + (layout->cells[columns[i]].text &&
-			       !ormd_record_is_null(layout, record, columns[i]));
+		size -= old + (layout->cells[columns[i]].text && !ormd_record_is_null(layout, record, columns[i]));
 		size += variable_size(&values[i]);
 	}
 

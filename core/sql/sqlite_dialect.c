@@ -7,7 +7,8 @@
  * SQLite keeps a cell by its value, not by its column; the declared type only lends an affinity. Dates (days since
  * 1970-01-01), times and datetimes (microseconds) are declared INTEGER and stored as such: they sort, compare and index
  * as numbers, without parsing. So are decimals, which are counted in the smallest unit that the column has (12.50 of
- * scale 2 is 1250): that is exact up to 18 digits; a check of the program's own sees that number. A generated key is exactly INTEGER, because only that makes the column the rowid itself.
+ * scale 2 is 1250): that is exact up to 18 digits; a check of the program's own sees that number. A generated key is
+ * exactly INTEGER, because only that makes the column the rowid itself.
  */
 static void put_type(const orm_column *column, bool generated, orm_buffer *out)
 {

@@ -49,17 +49,13 @@ static void numbers_have_one_text(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		char text[ORM_DECIMAL_SIZE] = "untouched";
 		size_t size = 99;
-		const orm_decimal_fault fault = orm_decimal_canonical(
-			cases[i].text, strlen(cases[i].text), cases[i].precision, cases[i].scale, text, &size);
+		const orm_decimal_fault fault = orm_decimal_canonical(cases[i].text, strlen(cases[i].text),
+								      cases[i].precision, cases[i].scale, text, &size);
 
 		if (fault != cases[i].fault || strcmp(text, cases[i].canonical ? cases[i].canonical : "untouched") != 0)
 			fail_msg("'%s' gave %d, '%s'", cases[i].text, (int)fault, text);
 		assert_int_equal(size, cases[i].canonical ? strlen(text) : 99);
-		if (cases[i].canonical)
-			assert_true(orm_decimal_is_canonical(text, size, cases[i].precision, cases[i].scale));
 	}
-	assert_false(orm_decimal_is_canonical("1.5", 3, 18, 2));
-	assert_false(orm_decimal_is_canonical("-0.00", 5, 18, 2));
 }
 
 static void numbers_are_compared_exactly(void **state)

@@ -63,7 +63,8 @@ static ormd_connection *open_exacts(void)
 
 static orm_value text(orm_type type, const char *value)
 {
-	return (orm_value){.type = (uint8_t)type, .null = !value, .text = value, .size = value ? (uint32_t)strlen(value) : 0};
+	return (orm_value){
+		.type = (uint8_t)type, .null = !value, .text = value, .size = value ? (uint32_t)strlen(value) : 0};
 }
 
 /* 16 bytes; different ones for each row, which is told by the first. */
@@ -80,7 +81,8 @@ static void fill(orm_value rows[N_ROWS][N_COLUMNS])
 	} cells[N_ROWS] = {
 		{NULL, NULL, NULL, NULL},
 		{"-9999999999999999.99", "-0.999999999999999999", "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "null"},
-		{"-10.00", "0.000000000000000000", "b\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "{}"},
+		{"-10.00", "0.000000000000000000", "b\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+		 "{}"},
 		{"0.00", "0.000000000000000001", "cccccccccccccccc", " [1, 2.50, \"gr\xc3\xbc\xc3\x9f\"] "},
 		{"9.00", "0.100000000000000000", "dddddddddddddddd", "{\"b\":1,\"a\":2,\"a\":\"\\u00e9\"}"},
 		{"10000.50", "0.999999999999999999", "eeeeeeeeeeeeeeee", "\"'\\\\\""},
@@ -279,12 +281,30 @@ static void defaults_are_returned_canonical(void **state)
 	c->driver->close(c);
 }
 
+/* Every engine takes documents as deep as the models do. */
+static void deep_documents_are_kept(void **state)
+{
+	const ormd_select select = {.mapper = mapper(), .limit = ORMD_NO_LIMIT};
+	char document[2 * ORM_JSON_DEPTH + 1] = "";
+	orm_value rows[N_ROWS][N_COLUMNS];
+	ormd_connection *c = open_exacts();
+
+	(void)state;
+	memset(document, '[', ORM_JSON_DEPTH);
+	memset(document + ORM_JSON_DEPTH, ']', ORM_JSON_DEPTH);
+	fill(rows);
+	rows[0][DOCUMENT] = text(ORM_JSON, document);
+	insert(c, rows[0], 1);
+	expect_rows(c, &select, rows[0], 1);
+	c->driver->close(c);
+}
+
 /* What the engine's own type or check keeps other programs from writing. */
 static void other_programs_cannot_write_nonsense(void **state)
 {
 	static const char *const statements[] = {
 		"INSERT INTO exacts (id, price) VALUES (100, 'x')",
-		"INSERT INTO exacts (id, token) VALUES (101, 'abc')",
+		"INSERT INTO exacts (id, token) VALUES (101, 'abcdefghijklmnopqrstuvwxyz')",
 		"INSERT INTO exacts (id, document) VALUES (102, '{')",
 	};
 	ormd_connection *c = open_exacts();
@@ -304,8 +324,9 @@ static void sqlite_reads_only_what_is_one(void **state)
 		const char *cell;
 		uint16_t column;
 	} cases[] = {
-		{"1.5", PRICE}, {"'x'", PRICE}, {"x'00'", PRICE}, {"'abcdabcdabcdabcd'", TOKEN},
-		{"x'00'", TOKEN}, {"5", TOKEN}, {"'{'", DOCUMENT}, {"x'7b7d'", DOCUMENT}, {"1", DOCUMENT},
+		{"1.5", PRICE},   {"'x'", PRICE}, {"x'00'", PRICE},  {"'abcdabcdabcdabcd'", TOKEN},
+		{"x'00'", TOKEN}, {"5", TOKEN},   {"'{'", DOCUMENT}, {"x'7b7d'", DOCUMENT},
+		{"1", DOCUMENT},
 	};
 
 	ONLY_ON_SQLITE();
@@ -321,7 +342,8 @@ static void sqlite_reads_only_what_is_one(void **state)
 		size_t n_rows;
 		bool done;
 
-		snprintf(sql, sizeof sql, type == ORM_DECIMAL ? "SELECT ormd_decimal(%s, 2)" : "SELECT %s", cases[i].cell);
+		snprintf(sql, sizeof sql, type == ORM_DECIMAL ? "SELECT ormd_decimal(%s, 2)" : "SELECT %s",
+			 cases[i].cell);
 
 		ormd_cursor *cursor = c->driver->query(c, sql, NULL, 0, &type, 1, &error);
 
@@ -342,6 +364,7 @@ int main(void)
 		cmocka_unit_test(values_come_back_as_they_went),
 		cmocka_unit_test(they_are_ordered_and_compared_by_value),
 		cmocka_unit_test(defaults_are_returned_canonical),
+		cmocka_unit_test(deep_documents_are_kept),
 		cmocka_unit_test(other_programs_cannot_write_nonsense),
 		cmocka_unit_test(sqlite_reads_only_what_is_one),
 	};

@@ -13,12 +13,11 @@ enum { ID, BOOLS, INT32S, INT64S, DOUBLES, TEXTS, BLOBS, DATES, TIMES, DATETIMES
 
 static inline orm_registry *all_types_registry(void)
 {
-	static const char *const names[] = {"id",      "bools",    "int32s",   "int64s",     "doubles",
-					    "texts",   "blobs",    "dates",    "times",      "datetimes",
-					    "decimals", "uuids", "jsons",
-					    "s_bools", "s_int32s", "s_int64s", "s_doubles",  "s_texts",
-					    "s_blobs", "s_dates",  "s_times",  "s_datetimes",
-					    "s_decimals", "s_uuids", "s_jsons"};
+	static const char *const names[] = {"id",       "bools",       "int32s",     "int64s",  "doubles",
+					    "texts",    "blobs",       "dates",      "times",   "datetimes",
+					    "decimals", "uuids",       "jsons",      "s_bools", "s_int32s",
+					    "s_int64s", "s_doubles",   "s_texts",    "s_blobs", "s_dates",
+					    "s_times",  "s_datetimes", "s_decimals", "s_uuids", "s_jsons"};
 	orm_column_spec columns[25];
 	orm_error error = {.code = ORM_OK};
 

@@ -119,7 +119,7 @@ static orm_value value_of(orm_type type, size_t row, bool null, char scratch[32]
 static void check_round_trip(null_pattern *is_null, size_t n_rows)
 {
 	const orm_mapper *mapper = &registry->mappers[0];
-	static const uint16_t columns[] = {BOOLS, INT32S, INT64S, DOUBLES, TEXTS, BLOBS,
+	static const uint16_t columns[] = {BOOLS, INT32S, INT64S,    DOUBLES,  TEXTS, BLOBS,
 					   DATES, TIMES,  DATETIMES, DECIMALS, UUIDS, JSONS};
 	enum { N = sizeof columns / sizeof *columns };
 	orm_batch_builder builder;

@@ -448,16 +448,14 @@ static void unique_values_of_every_type_swapped(void **state)
 {
 	static const char *const columns = "int32 int64 real text bytes date time datetime amount uuid json";
 	fixture *f = *state;
-	const uint64_t a = add(f, "Kind", columns, 1LL, 1LL, 1.5, "a", "a", 1LL, 1LL, 1LL, "1.50",
-			       "aaaaaaaaaaaaaaaa", "{}");
-	const uint64_t b = add(f, "Kind", columns, 2LL, 2LL, 2.5, "b", "b", 2LL, 2LL, 2LL, "-2.50",
-			       "bbbbbbbbbbbbbbbb", "[2]");
+	const uint64_t a =
+		add(f, "Kind", columns, 1LL, 1LL, 1.5, "a", "a", 1LL, 1LL, 1LL, "1.50", "aaaaaaaaaaaaaaaa", "{}");
+	const uint64_t b =
+		add(f, "Kind", columns, 2LL, 2LL, 2.5, "b", "b", 2LL, 2LL, 2LL, "-2.50", "bbbbbbbbbbbbbbbb", "[2]");
 
 	commit(f);
-	set(f, a, columns, 2LL, 2LL, 2.5, "b", "b", 2LL, 2LL, 2LL, "-2.50",
-			       "bbbbbbbbbbbbbbbb", "[2]");
-	set(f, b, columns, 1LL, 1LL, 1.5, "a", "a", 1LL, 1LL, 1LL, "1.50",
-			       "aaaaaaaaaaaaaaaa", "{}");
+	set(f, a, columns, 2LL, 2LL, 2.5, "b", "b", 2LL, 2LL, 2LL, "-2.50", "bbbbbbbbbbbbbbbb", "[2]");
+	set(f, b, columns, 1LL, 1LL, 1.5, "a", "a", 1LL, 1LL, 1LL, "1.50", "aaaaaaaaaaaaaaaa", "{}");
 	commit(f);
 	assert_string_equal(ask(f, "SELECT int32, int64, \"real\", text FROM kinds ORDER BY id"),
 			    "2|2|2.5|b;1|1|1.5|a");

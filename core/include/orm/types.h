@@ -74,7 +74,8 @@ typedef struct orm_uuid {
 	uint8_t bytes[16];
 } orm_uuid;
 
-/* A JSON document (RFC 8259) in UTF-8; text == NULL is NULL, which is not the document "null". Spaces and the order of members are kept. */
+/* A JSON document (RFC 8259) in UTF-8, nested at most 31 deep; text == NULL is NULL, which is not the document "null". Spaces and the order of members
+   are kept. */
 typedef struct orm_json {
 	const char *text;
 } orm_json;
