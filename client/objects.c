@@ -76,6 +76,10 @@ static bool cell_message(Ormd__V1__Column *message, const orm_value *value, orm_
 	case ORM_DOUBLE:
 		message->n_doubles = 1;
 		return (message->doubles = orm_arena_memdup(arena, &value->number, sizeof value->number)) != NULL;
+	case ORM_UUID:
+		message->has_blob = true;
+		message->blob.len = value->size;
+		return (message->blob.data = orm_arena_memdup(arena, value->bytes, value->size)) != NULL;
 	case ORM_TEXT:
 		message->has_text = true;
 		message->text.len = (size_t)value->size + 1;

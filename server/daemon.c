@@ -36,6 +36,10 @@ const orm_registry *ormd_daemon_registry(ormd_daemon *daemon, const orm_model_sp
 	orm_registry *made = orm_registry_new(specs, n_specs, error);
 	if (!made)
 		return NULL;
+	if (ormd_dialect_check(ormd_database_dialect(daemon->database), made, error) != ORM_OK) {
+		orm_registry_free(made);
+		return NULL;
+	}
 	pthread_mutex_lock(&daemon->lock);
 	const orm_registry *known = orm_map_get(&daemon->registries, orm_hash_u64(made->hash), has_hash, &made->hash);
 	if (!known && daemon->n_registries >= MAX_REGISTRIES) {

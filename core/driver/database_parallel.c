@@ -172,6 +172,11 @@ static orm_status run_job(ormd_database *database, ormd_job *job, uint64_t *n_ag
 				"the connection was lost during the commit, and its outcome could not be asked yet: %s",
 				said);
 	}
+	if (in_doubt)
+		ormd_database_log(database, LOG_INFO,
+				  "a commit was in doubt, since its connection was lost; its id told what became of it "
+				  "(%s, tries: %d)",
+				  orm_status_name(status), (int)*n_again + 1);
 	if (status != ORM_OK && job->error.code != status)
 		orm_fail(&job->error, status, "the unit failed without saying why (%s)", orm_status_name(status));
 	return status;

@@ -18,10 +18,9 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-#define MAX_PARAMETERS  80
-#define CONNECT_MS      10000 /* for one host, unless the URL has connect_timeout */
-#define IDLE_MS         60000 /* in a transaction, before the server ends it: its user is gone */
-#define DEFAULT_BUSY_MS 5000
+#define MAX_PARAMETERS 80
+#define CONNECT_MS     10000 /* for one host, unless the URL has connect_timeout */
+#define IDLE_MS        60000 /* in a transaction, before the server ends it: its user is gone */
 
 typedef struct parameters {
 	const char *keywords[MAX_PARAMETERS];

@@ -111,7 +111,11 @@ static void put_column(const ormd_dialect *dialect, const orm_mapper *mapper, co
 		orm_buffer_puts(out, " PRIMARY KEY");
 	else if (!column->nullable)
 		orm_buffer_puts(out, " NOT NULL");
-	if (column->server_default) {
+	if (column->server_default && column->type == ORM_DECIMAL && dialect->decimal_default) {
+		orm_buffer_puts(out, " DEFAULT (");
+		dialect->decimal_default(column, out);
+		orm_buffer_putc(out, ')');
+	} else if (column->server_default) {
 		const bool is_now = strcmp(column->server_default, ORM_DEFAULT_NOW) == 0;
 
 		orm_buffer_printf(out, " DEFAULT (%s)", is_now ? dialect->now(column->type) : column->server_default);

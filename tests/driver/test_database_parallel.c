@@ -475,23 +475,42 @@ static void units_run_side_by_side(void **state)
 	pthread_barrier_destroy(&m.barrier);
 }
 
+/* The one writer is busy with another unit. */
 static void a_unit_gets_no_turn_in_time(void **state)
 {
 	ormd_database *database = open_flaky(1, 0);
-	ormd_connection *pinned[2];
+	meeting m = {0};
+	ormd_job busy = {.run = run_meeting, .done = end_meeting, .context = &m, .end = ORMD_JOB_ROLLBACK};
 	unit u = {.id = 1, .job.deadline_us = orm_deadline_in_ms(50)};
 	orm_error error;
 
 	(void)state;
-	for (int i = 0; i < 2; i++) /* the one writer, and the one that is there for keys */
-		assert_non_null(pinned[i] =
-					ormd_database_pin(database, ORM_ISOLATION_DEFAULT, ORM_NO_DEADLINE, &error));
+	pthread_barrier_init(&m.barrier, NULL, 2);
+	ormd_database_submit(database, &busy);
 	assert_int_equal(run(database, &u, &error), ORM_ETIMEOUT);
 	assert_int_equal(u.n_runs, 0);
-	for (int i = 0; i < 2; i++)
-		assert_int_equal(ormd_database_unpin(database, pinned[i], ORMD_JOB_ROLLBACK, &error), ORM_OK);
+	pthread_barrier_wait(&m.barrier);
 	u.job.deadline_us = 0;
 	assert_int_equal(run(database, &u, &error), ORM_OK);
+	ormd_database_close(database);
+	pthread_barrier_destroy(&m.barrier);
+}
+
+/* Transactions that wait for people must not keep units from being written. */
+static void pinned_transactions_leave_the_writers_alone(void **state)
+{
+	ormd_database *database = open_flaky(1, 0);
+	ormd_connection *pinned;
+	unit u = {.id = 1};
+	orm_error error;
+
+	(void)state;
+	pinned = ormd_database_pin(database, ORM_ISOLATION_DEFAULT, ORM_NO_DEADLINE, &error);
+	assert_non_null(pinned);
+	assert_null(ormd_database_pin(database, ORM_ISOLATION_DEFAULT, orm_deadline_in_ms(50), &error));
+	assert_int_equal(error.code, ORM_ETIMEOUT);
+	assert_int_equal(run(database, &u, &error), ORM_OK);
+	assert_int_equal(ormd_database_unpin(database, pinned, ORMD_JOB_ROLLBACK, &error), ORM_OK);
 	ormd_database_close(database);
 }
 
@@ -640,6 +659,7 @@ int main(void)
 		cmocka_unit_test(idle_connections_are_asked_after_one_was_lost),
 		cmocka_unit_test(units_run_side_by_side),
 		cmocka_unit_test(a_unit_gets_no_turn_in_time),
+		cmocka_unit_test(pinned_transactions_leave_the_writers_alone),
 		cmocka_unit_test(a_pinned_transaction_ends_as_told),
 		cmocka_unit_test(a_pinned_transaction_is_sqlites_only_one),
 		cmocka_unit_test(the_engine_gives_out_keys_in_blocks),
