@@ -326,6 +326,64 @@ static void who_renews_in_time_lives_again(void **state)
 	tear_down_two(&t);
 }
 
+/* Units that occupy all connections, as those do that wait for a lock. */
+typedef struct crowd {
+	ormd_database *database;
+	pthread_barrier_t in, out;
+} crowd;
+
+static orm_status run_waiting(ormd_connection *connection, void *context, orm_error *error)
+{
+	crowd *c = context;
+
+	(void)connection;
+	(void)error;
+	pthread_barrier_wait(&c->in);
+	pthread_barrier_wait(&c->out);
+	return ORM_OK;
+}
+
+static void *wait_in_unit(void *context)
+{
+	crowd *c = context;
+	ormd_job job = {.run = run_waiting, .context = c, .end = ORMD_JOB_ROLLBACK};
+	orm_error error;
+
+	ormd_database_run(c->database, &job, &error);
+	return NULL;
+}
+
+static void a_server_lives_while_all_its_units_wait(void **state)
+{
+	enum { N_WRITERS = 8 };
+	pthread_t threads[N_WRITERS];
+	two t;
+	crowd c;
+	orm_error error = {0};
+	bool forgotten = true;
+
+	(void)state;
+	ONLY_WHERE_SEVERAL_SERVE();
+	set_up_two(&t);
+	c.database = t.a.database;
+	pthread_barrier_init(&c.in, NULL, N_WRITERS + 1);
+	pthread_barrier_init(&c.out, NULL, N_WRITERS + 1);
+	for (int i = 0; i < N_WRITERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, wait_in_unit, &c), 0);
+	pthread_barrier_wait(&c.in);
+	let_die(&t.f, "ipc:///a");
+	assert_int_equal(ormd_directory_renew(t.a.directory, soon(), &forgotten, &error), ORM_OK);
+	assert_false(forgotten);
+	assert_int_equal(ormd_directory_renew(t.b.directory, soon(), &forgotten, &error), ORM_OK);
+	assert_string_equal(ask(&t.f, "SELECT count(*) FROM \"ormd_server\""), "2");
+	pthread_barrier_wait(&c.out);
+	for (int i = 0; i < N_WRITERS; i++)
+		pthread_join(threads[i], NULL);
+	pthread_barrier_destroy(&c.in);
+	pthread_barrier_destroy(&c.out);
+	tear_down_two(&t);
+}
+
 static void servers_are_listed_with_what_they_have(void **state)
 {
 	two t;
@@ -402,6 +460,7 @@ int main(void)
 		cmocka_unit_test(a_dead_servers_name_is_taken_over_by_one),
 		cmocka_unit_test(who_renews_removes_the_dead_and_what_they_had),
 		cmocka_unit_test(who_renews_in_time_lives_again),
+		cmocka_unit_test(a_server_lives_while_all_its_units_wait),
 		cmocka_unit_test(servers_are_listed_with_what_they_have),
 		cmocka_unit_test(a_session_that_was_taken_over_commits_nothing),
 	};
