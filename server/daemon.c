@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <syslog.h>
 
 /* Programs of different versions declare different models; that many different sets at most. */
 #define MAX_REGISTRIES 1024
@@ -118,10 +119,12 @@ static bool listen_everywhere(ormd_daemon *daemon, orm_error *error)
 /* Before anybody can ask for a session. */
 static bool join_others(ormd_daemon *daemon, orm_error *error)
 {
-	const char *advertised = daemon->config->advertise;
+	const char *advertised = daemon->config->advertise ? daemon->config->advertise : rpc_server_address(daemon->rpc, 0);
 	if (!ormd_database_is_shared(daemon->database))
 		return true;
-	daemon->presence = ormd_presence_start(daemon, advertised ? advertised : rpc_server_address(daemon->rpc, 0), error);
+	if (strstr(advertised, "//0.0.0.0:") || strstr(advertised, "//[::]:"))
+		ormd_log(LOG_WARNING, "clients of the database's other servers cannot be sent to %s: set advertise to an address that they reach", advertised);
+	daemon->presence = ormd_presence_start(daemon, advertised, error);
 	return daemon->presence != NULL;
 }
 
