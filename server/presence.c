@@ -62,7 +62,7 @@ static void check_hosts(ormd_daemon *daemon)
 
 static void renew(ormd_presence *presence, bool *failing)
 {
-	const int64_t deadline_us = orm_deadline_in_ms(ormd_directory_renew_ms(presence->directory));
+	const int64_t deadline_us = orm_deadline_in_ms(2 * ormd_directory_renew_ms(presence->directory));
 	bool forgotten = false;
 	orm_error error = {0};
 	const bool failed = ormd_directory_renew(presence->directory, deadline_us, &forgotten, &error) != ORM_OK;

@@ -187,7 +187,8 @@ orm_status ormd_directory_renew(ormd_directory *directory, int64_t deadline_us, 
 	*forgotten = status == ORM_OK && this.forgotten;
 	/* Apart, since a dead server's last transaction may still hold its rows: whoever renews next tries again. */
 	if (status == ORM_OK)
-		run_apart(directory, run_cleaning, directory, deadline_us, &ignored);
+		run_apart(directory, run_cleaning, directory, orm_deadline_in_ms(ormd_directory_renew_ms(directory)),
+			  &ignored);
 	return status;
 }
 

@@ -22,7 +22,7 @@
 #include "support/postgresql.h"
 
 #define N_KEYS      200
-#define SHORT_LEASE "1s"
+#define SHORT_LEASE "3s" /* a server that lives is to be seen alive on a busy machine, too */
 
 typedef struct servers {
 	char         url[ENGINE_URL_SIZE];
