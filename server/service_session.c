@@ -250,6 +250,7 @@ static void answer_commit(commit_call *this)
 	Ormd__V1__CommitReply  reply = ORMD__V1__COMMIT_REPLY__INIT;
 	Ormd__V1__CommitResult result = ORMD__V1__COMMIT_RESULT__INIT;
 	bool                   committed = this->status == ORM_OK;
+	bool                   lost = this->status == ORM_ELOST && host->fence; /* the answer takes `this` along */
 	orm_crash_point("before-reply");
 	if (committed && sync_if_it_fits(call, &reply.sync, &this->error) == ORM_OK) {
 		result.keys = ormd_encode_keys(this->published.keys, this->published.n_keys, arena);
@@ -260,9 +261,9 @@ static void answer_commit(commit_call *this)
 		if (!this->error.code)
 			orm_fail(&this->error, this->status < 0 ? this->status : ORM_EINTERNAL, "the commit failed");
 		ormd_session_call_fail(call, &this->error, &this->published, true);
-		if (this->status == ORM_ELOST && host->fence)
-			ormd_host_lose(host);
 	}
+	if (lost)
+		ormd_host_lose(host);
 	ormd_host_release(host);
 }
 

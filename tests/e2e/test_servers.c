@@ -64,8 +64,13 @@ static void stop(servers *s)
 {
 	for (int i = 0; i < 2; i++) {
 		orm_disconnect(s->db[i]);
-		if (s->ormd[i].process.pid)
-			assert_int_equal(support_ormd_stop(&s->ormd[i]), 0);
+		int status = s->ormd[i].process.pid ? support_ormd_stop(&s->ormd[i]) : 0;
+		if (status != 0) {
+			char *log = support_read_file(s->ormd[i].log_path, NULL);
+			print_error("--- log of ormd\n%s---\n", log ? log : "");
+			free(log);
+		}
+		assert_int_equal(status, 0);
 		support_tempdir_remove(s->directory[i]);
 	}
 }
