@@ -59,7 +59,8 @@ static orm_status run(ormd_directory *directory, orm_status (*function)(ormd_con
 	return ormd_database_run(directory->database, &job, error);
 }
 
-/* The same on the directory's own connection, and once. */
+/* On the directory's own connection, once, and each statement for itself: if this process is stopped in between, it
+ * holds no lock that others would wait for. */
 static orm_status run_apart(ormd_directory *directory, orm_status (*function)(ormd_connection *, void *, orm_error *),
 			    void *context, int64_t deadline_us, orm_error *error)
 {
@@ -69,13 +70,7 @@ static orm_status run_apart(ormd_directory *directory, orm_status (*function)(or
 	if (!connection)
 		return error->code;
 	connection->deadline_us = deadline_us;
-	status = connection->driver->begin(connection, ORM_ISOLATION_DEFAULT, error);
-	if (status == ORM_OK)
-		status = function(connection, context, error);
-	if (status == ORM_OK)
-		status = connection->driver->commit(connection, error);
-	else if (!connection->lost)
-		connection->driver->rollback(connection);
+	status = function(connection, context, error);
 	connection->deadline_us = 0;
 	ormd_pool_give(connection);
 	return status;
