@@ -235,7 +235,10 @@ PGconn *ormd_pg_connect(const ormd_open_options *options, int64_t deadline_us, o
 	PGconn *handle;
 
 	if (!given) {
-		fail_url(message, error);
+		if (!message || strncmp(message, "out of memory", strlen("out of memory")) == 0)
+			orm_fail(error, ORM_ENOMEM, "out of memory");
+		else
+			fail_url(message, error);
 		PQfreemem(message);
 		return NULL;
 	}

@@ -160,7 +160,7 @@ static void units_of_both_ends_lose_no_update(void **state)
 static void clients_go_on_with_other_nodes(void **state)
 {
 	ends *this = *state;
-	const int n_rounds = crash_rounds(2, 50);
+	const int n_rounds = crash_rounds(1, 50);
 	crash_witness witness;
 	char url[SUPPORT_PATH_SIZE];
 
