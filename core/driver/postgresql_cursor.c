@@ -10,6 +10,11 @@
 
 #define SKIPPED_ROWS 1000 /* of a result that nobody wants any more: cheaper to read than to cancel */
 
+typedef struct pg_column {
+	Oid oid;      /* as the server has it */
+	uint8_t type; /* as it is read */
+} pg_column;
+
 struct pg_cursor {
 	ormd_cursor base;
 	pg_statement *statement; /* until the last row has come */
@@ -22,8 +27,8 @@ struct pg_cursor {
 	size_t n_taken;   /* bytes of them */
 	orm_status status;
 	orm_error error;
-	size_t n_types;
-	uint8_t types[];
+	size_t n_columns;
+	pg_column columns[];
 };
 
 typedef struct pg_cell {
@@ -79,6 +84,19 @@ static void end_stream(pg_cursor *cursor)
 		fail_cursor(cursor, status, &error);
 }
 
+/* libpq gives each row a result of its own: what is the same for all is asked for once. */
+static bool take_header(pg_cursor *cursor, const PGresult *result)
+{
+	const size_t n_given = (size_t)PQnfields(result);
+
+	if (cursor->header)
+		return true;
+	cursor->header = PQcopyResult(result, PG_COPYRES_ATTRS);
+	for (size_t i = 0; cursor->header && i < cursor->n_columns && i < n_given; i++)
+		cursor->columns[i].oid = PQftype(cursor->header, (int)i);
+	return cursor->header != NULL;
+}
+
 static void take_result(pg_cursor *cursor, PGresult *result)
 {
 	pg_connection *connection = pg_of(cursor->base.connection);
@@ -87,9 +105,7 @@ static void take_result(pg_cursor *cursor, PGresult *result)
 	switch (PQresultStatus(result)) {
 	case PGRES_SINGLE_TUPLE:
 	case PGRES_TUPLES_OK:
-		if (!cursor->header)
-			cursor->header = PQcopyResult(result, PG_COPYRES_ATTRS);
-		if (!cursor->header) {
+		if (!take_header(cursor, result)) {
 			orm_fail(&error, ORM_ENOMEM, "out of memory");
 			fail_cursor(cursor, ORM_ENOMEM, &error);
 		}
@@ -227,18 +243,24 @@ static inline bool put_cell(const pg_cell *cell, orm_type type, Oid oid, orm_vec
 	return true;
 }
 
+/* NULL has no length. */
+static pg_cell cell_at(const PGresult *result, int row, int column)
+{
+	const int size = PQgetlength(result, row, column);
+
+	return (pg_cell){.data = PQgetvalue(result, row, column),
+			 .size = size,
+			 .null = size == 0 && PQgetisnull(result, row, column)};
+}
+
 static orm_status put_row(pg_cursor *cursor, orm_batch_builder *builder, bool is_saved, size_t *size, orm_error *error)
 {
-	for (size_t i = 0; i < cursor->n_types; i++) {
-		const int column = (int)i;
-		const pg_cell cell = is_saved ? take_saved(cursor)
-					      : (pg_cell){.data = PQgetvalue(cursor->result, cursor->row, column),
-							  .size = PQgetlength(cursor->result, cursor->row, column),
-							  .null = PQgetisnull(cursor->result, cursor->row, column)};
+	for (size_t i = 0; i < cursor->n_columns; i++) {
+		const orm_type type = (orm_type)cursor->columns[i].type;
+		const pg_cell cell = is_saved ? take_saved(cursor) : cell_at(cursor->result, cursor->row, (int)i);
 
-		if (!put_cell(&cell, (orm_type)cursor->types[i], PQftype(cursor->header, column), &builder->vectors[i],
-			      size))
-			return ormd_pg_fail_cell(cursor->header, column, (orm_type)cursor->types[i],
+		if (!put_cell(&cell, type, cursor->columns[i].oid, &builder->vectors[i], size))
+			return ormd_pg_fail_cell(cursor->header, (int)i, type,
 						 builder->mapper ? builder->mapper->table : NULL, error);
 	}
 	orm_batch_builder_end_row(builder);
@@ -264,9 +286,9 @@ orm_status ormd_pg_fetch(ormd_cursor *base, orm_batch_builder *builder, size_t m
 	size_t n_fetched = 0;
 	size_t size = 0;
 
-	if (builder->n_vectors != cursor->n_types)
+	if (builder->n_vectors != cursor->n_columns)
 		return orm_fail(error, ORM_EINTERNAL, "%zu columns to fill, %zu in the result", builder->n_vectors,
-				cursor->n_types);
+				cursor->n_columns);
 	while (n_fetched < max_rows && (size < max_size || n_fetched == 0)) {
 		const bool is_saved = cursor->n_taken < cursor->saved.size;
 		orm_status status;
@@ -331,7 +353,7 @@ static pg_cursor *open_cursor(ormd_connection *base, const char *sql, const orm_
 			      const uint8_t *types, size_t n_types, bool *again, orm_error *error)
 {
 	const bool in_block = pg_of(base)->in_block || pg_of(base)->begin_pending;
-	pg_cursor *cursor = calloc(1, sizeof *cursor + n_types);
+	pg_cursor *cursor = calloc(1, sizeof *cursor + n_types * sizeof *cursor->columns);
 
 	*again = false;
 	if (!cursor) {
@@ -339,9 +361,9 @@ static pg_cursor *open_cursor(ormd_connection *base, const char *sql, const orm_
 		return NULL;
 	}
 	cursor->base.connection = base;
-	cursor->n_types = n_types;
-	if (n_types > 0)
-		memcpy(cursor->types, types, n_types);
+	cursor->n_columns = n_types;
+	for (size_t i = 0; i < n_types; i++)
+		cursor->columns[i].type = types[i];
 	orm_buffer_init(&cursor->saved);
 	if (send_query(cursor, sql, parameters, n_parameters, error) == ORM_OK) {
 		if ((size_t)PQnfields(cursor->header) == n_types)

@@ -11,6 +11,9 @@
 #include "base/error.h"
 #include "model/fail.h"
 
+#define MAX_TAKEN (256 * 1024) /* at once: some hundred milliseconds */
+#define MAX_RUN   4096         /* at once, where others take numbers at the same time: few are lost */
+
 static orm_value text_value(const char *text)
 {
 	return (orm_value){.type = ORM_TEXT, .text = text, .size = (uint32_t)strlen(text)};
@@ -25,30 +28,67 @@ static orm_status fail_no_sequence(const orm_mapper *mapper, const char *column,
 	return orm_error_at(error, mapper->table, column, NULL);
 }
 
-/*
- * The longest run without gaps of `count` numbers; others may take some in between. And the table's largest key: 0 if
- * it is empty. Numbers in a run keep their distance to how many were taken before them.
- */
-static orm_status take_numbers(pg_connection *connection, const orm_mapper *mapper, const orm_value *parameters,
-			       int64_t cells[3], bool nulls[3], orm_error *error)
+/* Keys from the sequence. */
+typedef struct taken_keys {
+	int64_t first;
+	int64_t last;
+	int64_t largest; /* of the table; 0: it is empty */
+	bool none;       /* there is no sequence */
+} taken_keys;
+
+/* Ask for the first key taken, the last or how many, and the table's largest. */
+static orm_status ask_keys(pg_connection *connection, const orm_mapper *mapper, const char *last, const char *which,
+			   const orm_value *parameters, int64_t cells[3], bool nulls[3], orm_error *error)
 {
 	const orm_column *key = &mapper->columns[mapper->key[0]];
 	orm_buffer sql;
 	orm_status status;
 
 	orm_buffer_init(&sql);
-	orm_buffer_puts(&sql, "SELECT min(taken.key), count(*), (SELECT coalesce(max(t.");
+	orm_buffer_printf(&sql, "SELECT min(taken.key), %s, (SELECT coalesce(max(t.", last);
 	ormd_sql_identifier(&ormd_dialect_postgresql, key->name, &sql);
 	orm_buffer_puts(&sql, "), 0)::int8 FROM ");
 	ormd_sql_identifier(&ormd_dialect_postgresql, mapper->table, &sql);
-	orm_buffer_puts(&sql,
-			" AS t) FROM (SELECT nextval((SELECT pg_get_serial_sequence($1, $2)::regclass)) AS key, n "
-			"FROM generate_series(1, $3) AS n) AS taken "
-			"GROUP BY taken.key - taken.n ORDER BY count(*) DESC, min(taken.key) LIMIT 1");
+	orm_buffer_printf(&sql,
+			  " AS t) FROM (SELECT nextval((SELECT pg_get_serial_sequence($1, $2)::regclass)) AS key, n "
+			  "FROM generate_series(1, $3) AS n) AS taken%s",
+			  which);
 	status = sql.failed ? orm_fail(error, ORM_ENOMEM, "out of memory")
 			    : ormd_pg_ask(connection, sql.data, parameters, 3, cells, nulls, 3, error);
 	orm_buffer_fini(&sql);
 	return status;
+}
+
+/* The longest run without gaps of the numbers taken: those in a run keep their distance to how many were taken before
+ * them. */
+static orm_status take_longest_run(pg_connection *connection, const orm_mapper *mapper, const orm_value *parameters,
+				   taken_keys *taken, orm_error *error)
+{
+	const int64_t count = parameters[2].integer < MAX_RUN ? parameters[2].integer : MAX_RUN;
+	const orm_value fewer[] = {parameters[0], parameters[1], {.type = ORM_INT64, .integer = count}};
+	int64_t cells[3] = {0};
+	bool nulls[3] = {false};
+	const orm_status status =
+		ask_keys(connection, mapper, "count(*)",
+			 " GROUP BY taken.key - taken.n ORDER BY count(*) DESC, min(taken.key) LIMIT 1", fewer, cells,
+			 nulls, error);
+
+	*taken = (taken_keys){cells[0], cells[0] + cells[1] - 1, cells[2], nulls[0]};
+	return status;
+}
+
+/* Mostly nobody takes numbers in between. To look for gaps right away would double what a number costs. */
+static orm_status take_keys(pg_connection *connection, const orm_mapper *mapper, const orm_value *parameters,
+			    taken_keys *taken, orm_error *error)
+{
+	int64_t cells[3] = {0};
+	bool nulls[3] = {false};
+	const orm_status status = ask_keys(connection, mapper, "max(taken.key)", "", parameters, cells, nulls, error);
+
+	*taken = (taken_keys){cells[0], cells[1], cells[2], nulls[0]};
+	if (status != ORM_OK || taken->none || taken->last - taken->first + 1 == parameters[2].integer)
+		return status;
+	return take_longest_run(connection, mapper, parameters, taken, error);
 }
 
 /* Past the largest key, unless somebody has done it meanwhile. One at a time: another server that computes the same
@@ -84,8 +124,7 @@ orm_status ormd_pg_reserve_keys(ormd_connection *base, const orm_mapper *mapper,
 	orm_error ignored;
 	orm_buffer table;
 	orm_status status;
-	int64_t cells[3] = {0};
-	bool nulls[3] = {false};
+	taken_keys taken = {0};
 
 	error = error ? error : &ignored;
 	orm_buffer_init(&table);
@@ -95,17 +134,18 @@ orm_status ormd_pg_reserve_keys(ormd_connection *base, const orm_mapper *mapper,
 		return orm_fail(error, ORM_ENOMEM, "out of memory");
 	}
 
-	const orm_value parameters[] = {
-		text_value(table.data), text_value(key->name), {.type = ORM_INT64, .integer = count}};
+	const orm_value parameters[] = {text_value(table.data),
+					text_value(key->name),
+					{.type = ORM_INT64, .integer = count < MAX_TAKEN ? count : MAX_TAKEN}};
 
-	status = take_numbers(connection, mapper, parameters, cells, nulls, error);
-	if (status == ORM_OK && nulls[0])
+	status = take_keys(connection, mapper, parameters, &taken, error);
+	if (status == ORM_OK && taken.none)
 		status = fail_no_sequence(mapper, key->name, error);
-	if (status == ORM_OK && cells[2] >= cells[0]) {
-		status = move_sequence(connection, parameters, cells[2], error);
+	if (status == ORM_OK && taken.largest >= taken.first) {
+		status = move_sequence(connection, parameters, taken.largest, error);
 		if (status == ORM_OK)
-			status = take_numbers(connection, mapper, parameters, cells, nulls, error);
-		if (status == ORM_OK && cells[2] >= cells[0])
+			status = take_keys(connection, mapper, parameters, &taken, error);
+		if (status == ORM_OK && taken.largest >= taken.first)
 			status = orm_fail_at(error, ORM_ERETRY, mapper->table, key->name,
 					     "other programs give keys faster than they can be reserved; try again");
 	}
@@ -117,7 +157,7 @@ orm_status ormd_pg_reserve_keys(ormd_connection *base, const orm_mapper *mapper,
 	}
 	if (status != ORM_OK)
 		return status;
-	*first = cells[0];
-	*n_reserved = (uint32_t)cells[1];
+	*first = taken.first;
+	*n_reserved = (uint32_t)(taken.last - taken.first + 1);
 	return ORM_OK;
 }

@@ -24,6 +24,14 @@ typedef struct ormd_deletion {
 	uint64_t base;
 } ormd_deletion;
 
+/* Keys that no other row gets: those from `next` on, `left` of them; none are left at first. For a draft at once, since
+ * reserving them may cost a round trip, and a commit, in the database. */
+typedef struct ormd_key_supply {
+	size_t wanted; /* further ones, for the rows to come */
+	size_t left;
+	int64_t next;
+} ormd_key_supply;
+
 typedef struct ormd_publish {
 	ormd_session *session;
 	uint32_t participant;
@@ -41,9 +49,10 @@ typedef struct ormd_publish {
 	size_t n_touched, max_touched;
 	ormd_deletion *deletions; /* also those that cascade: grows while it is worked off */
 	size_t n_deletions, max_deletions;
-	size_t max_keys; /* room in published->keys */
-	bool rekeying;   /* changed keys have left the identity map */
-	bool cascaded;   /* something was done in the participant's name that it does not know */
+	size_t max_keys;           /* room in published->keys */
+	ormd_key_supply *supplies; /* one for each mapper; NULL: not asked for yet */
+	bool rekeying;             /* changed keys have left the identity map */
+	bool cascaded;             /* something was done in the participant's name that it does not know */
 } ormd_publish;
 
 /* Fails with the message that the caller has just made about this object. Returns error's code. */

@@ -37,14 +37,36 @@ static size_t count_generated(const ormd_adds *adds)
 	return n;
 }
 
-/* Keys that no other row gets: those from `next` on, `left` of them; none are left at first. */
-typedef struct key_supply {
-	size_t wanted; /* further ones, for the rows to come */
-	size_t left;
-	int64_t next;
-} key_supply;
+/* NULL: out of memory. */
+static ormd_key_supply *supply_of(ormd_publish *publish, const orm_mapper *mapper)
+{
+	const ormd_draft *draft = publish->draft;
 
-static orm_status refill(ormd_session *session, const orm_mapper *mapper, key_supply *keys, orm_error *error)
+	if (!publish->supplies) {
+		publish->supplies = orm_arena_calloc(&publish->scratch, publish->session->registry->n_mappers,
+						     sizeof *publish->supplies);
+		for (size_t i = 0; i < draft->n_adds && publish->supplies; i++)
+			publish->supplies[draft->adds[i].values.mapper->number].wanted +=
+				count_generated(&draft->adds[i]);
+	}
+	return publish->supplies ? &publish->supplies[mapper->number] : NULL;
+}
+
+/* An explicit key is among those still to be given: they go on after it. */
+static void pass_over(ormd_key_supply *keys, int64_t key)
+{
+	if (keys->left == 0 || key < keys->next)
+		return;
+
+	const uint64_t reached = (uint64_t)key - (uint64_t)keys->next + 1;
+	const size_t n = reached < keys->left ? (size_t)reached : keys->left;
+
+	keys->next += (int64_t)n;
+	keys->left -= n;
+	keys->wanted += n;
+}
+
+static orm_status refill(ormd_session *session, const orm_mapper *mapper, ormd_key_supply *keys, orm_error *error)
 {
 	ormd_mapper_unit *unit = &session->mappers[mapper->number];
 	const int64_t limit = mapper->columns[mapper->key[0]].type == ORM_INT32 ? INT32_MAX : INT64_MAX;
@@ -54,8 +76,9 @@ static orm_status refill(ormd_session *session, const orm_mapper *mapper, key_su
 		return orm_fail_at(error, ORM_ELIMIT, mapper->name, NULL,
 				   "too many rows to add in one draft: publish in between");
 	if (session->database) {
-		orm_status status = session->pin ? ormd_database_learn_keys(session->database, session->pin, mapper, error)
-						 : ORM_OK;
+		orm_status status = session->pin
+					    ? ormd_database_learn_keys(session->database, session->pin, mapper, error)
+					    : ORM_OK;
 
 		if (status == ORM_OK)
 			status = ormd_database_reserve_keys(session->database, mapper, (uint32_t)keys->wanted,
@@ -183,18 +206,14 @@ orm_status ormd_publish_adds(ormd_publish *publish, const ormd_adds *adds)
 	const orm_mapper *mapper = adds->values.mapper;
 	ormd_mapper_unit *unit = &session->mappers[mapper->number];
 	const orm_vector *keys = key_vector(adds);
-	key_supply supply = {.wanted = count_generated(adds)};
+	ormd_key_supply *supply = supply_of(publish, mapper);
 	ormd_record_reader reader;
 	int64_t highest = 0;
 	orm_status status = check_required(publish, adds);
 
 	if (status != ORM_OK)
 		return status;
-	if (supply.wanted > 0)
-		status = refill(session, mapper, &supply, publish->error);
-	if (status != ORM_OK)
-		return status;
-	if (!ormd_record_reader_init(&reader, &unit->layout, &adds->values, &publish->scratch))
+	if (!supply || !ormd_record_reader_init(&reader, &unit->layout, &adds->values, &publish->scratch))
 		return ormd_publish_no_memory(publish);
 	for (size_t row = 0; row < adds->values.n_rows; row++) {
 		const uint64_t handle = adds->handles ? adds->handles[row] : adds->first_handle + row;
@@ -218,14 +237,16 @@ orm_status ormd_publish_adds(ormd_publish *publish, const ormd_adds *adds)
 			highest = key;
 		if (key != 0)
 			continue;
-		if (supply.left == 0 && (status = refill(session, mapper, &supply, publish->error)) != ORM_OK)
+		if (supply->left == 0 && (status = refill(session, mapper, supply, publish->error)) != ORM_OK)
 			return status;
-		supply.left--;
-		ormd_record_set_integer(&unit->layout, object->record, mapper->key[0], supply.next);
-		if (!put_key(publish, handle, supply.next++))
+		supply->left--;
+		ormd_record_set_integer(&unit->layout, object->record, mapper->key[0], supply->next);
+		if (!put_key(publish, handle, supply->next++))
 			return ormd_publish_no_memory(publish);
 	}
-	if (highest > 0)
+	if (highest > 0) {
 		ormd_keys_note(session, mapper, highest);
+		pass_over(supply, highest);
+	}
 	return ORM_OK;
 }
