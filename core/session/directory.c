@@ -54,7 +54,11 @@ static bool is_dead(const ormd_answer *a, size_t seen, uint32_t row)
 static orm_status run(ormd_directory *directory, orm_status (*function)(ormd_connection *, void *, orm_error *),
 		      void *context, int64_t deadline_us, orm_error *error)
 {
-	ormd_job job = {.run = function, .context = context, .end = ORMD_JOB_COMMIT, .deadline_us = deadline_us};
+	ormd_job job = {.run = function,
+			.context = context,
+			.end = ORMD_JOB_COMMIT,
+			.deadline_us = deadline_us,
+			.bookkeeping = true};
 
 	return ormd_database_run(directory->database, &job, error);
 }
@@ -461,7 +465,8 @@ void ormd_directory_release(ormd_directory *directory, const char *name, int64_t
 		return;
 	strcpy(this->name, name);
 	this->fence = fence;
-	this->job = (ormd_job){.run = run_release, .done = end_release, .context = this, .end = ORMD_JOB_COMMIT};
+	this->job = (ormd_job){
+		.run = run_release, .done = end_release, .context = this, .end = ORMD_JOB_COMMIT, .bookkeeping = true};
 	ormd_database_submit(directory->database, &this->job);
 }
 
