@@ -1,4 +1,4 @@
-/* error: (not compatible with any association|_Generic|no association) */
+/* error: (not compatible with any (generic )?association|_Generic|no association) */
 /* SPDX-License-Identifier: MIT */
 #include "models.h"
 
