@@ -110,9 +110,11 @@ static unsigned dial_timeout_s(const mysql_connection *connection)
 	if (deadline_us == 0)
 		return own;
 
-	const int64_t left_s = (orm_deadline_left_ms(deadline_us) + 999) / 1000;
+	const int64_t left_ms = orm_deadline_left_ms(deadline_us);
 
-	return left_s < own ? (left_s < 1 ? 1 : (unsigned)left_s) : own;
+	if (left_ms >= (int64_t)own * 1000)
+		return own;
+	return left_ms <= 1000 ? 1 : (unsigned)((left_ms + 999) / 1000);
 }
 
 /* ---- the session -------------------------------------------------------------------------------------------- */
