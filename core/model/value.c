@@ -157,7 +157,7 @@ void orm_value_print(const orm_value *value, size_t max, orm_buffer *out)
 		print_number(value->number, out);
 		break;
 	case ORM_DECIMAL:
-		orm_buffer_put(out, value->text, value->size);
+		orm_buffer_append(out, value->text, value->size);
 		break;
 	case ORM_UUID: {
 		orm_uuid uuid;
