@@ -13,10 +13,8 @@
 
 #define MAX_CELLS 8192 /* of one chunk of rows: what fits the processor's caches */
 #define MAX_ROWS  512
-#define REMOTE_CELLS                                                                                                   \
-	262144 /* the same where a chunk is a round trip to a server, which has ways of its own for many               \
-		*/
-#define REMOTE_ROWS 32768
+#define REMOTE_CELLS 131072 /* the same where a chunk is a round trip to a server, with its own ways for many */
+#define REMOTE_ROWS 8192
 #define MAX_SENT    32768 /* rows whose outcome is not asked for yet */
 
 /* A row that has another value than its object for the moment. */
