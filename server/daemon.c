@@ -17,6 +17,8 @@
 /* Programs of different versions declare different models; that many different sets at most. */
 #define MAX_REGISTRIES 1024
 
+#define LAST_UNITS_MS 2000
+
 /* ---- registries ---- */
 
 static bool has_hash(const void *value, const void *key)
@@ -218,6 +220,9 @@ bool ormd_daemon_stop(ormd_daemon *daemon)
 	/* Liveness posts to the rpc layer's workers, and is told by it of each client that goes: its thread ends first, its memory last. */
 	ormd_presence_stop(daemon->presence); /* which posts, too */
 	ormd_liveness_stop(daemon->liveness);
+	/* So do units that are still being written: their ends are posted there as well. */
+	if (daemon->database)
+		ormd_database_await_idle(daemon->database, orm_deadline_in_ms(LAST_UNITS_MS));
 	rpc_server_free(daemon->rpc);
 	ormd_liveness_free(daemon->liveness);
 	drop_hosts(daemon);

@@ -259,6 +259,17 @@ orm_status ormd_database_announce(ormd_database *database, const char *address, 
 	return database->lock_fd < 0 ? ORM_OK : orm_discovery_announce(database->lock_fd, address, error);
 }
 
+void ormd_database_await_idle(ormd_database *database, int64_t deadline_us)
+{
+	pthread_mutex_lock(&database->lock);
+	/* A lead whose thread is not known is held by a transaction of a session, which ends with that. */
+	while ((database->queue.first || (database->leading && database->leader_known) ||
+		database->n_idle_workers < database->n_workers) &&
+	       ormd_condition_wait(&database->idle, &database->lock, deadline_us))
+		continue;
+	pthread_mutex_unlock(&database->lock);
+}
+
 void ormd_database_close(ormd_database *database)
 {
 	if (!database)

@@ -48,6 +48,9 @@ typedef struct ormd_database_options {
 ormd_database *ormd_database_open(const ormd_database_options *options, orm_error *error);
 void           ormd_database_close(ormd_database *database); /* waits for what runs; checkpoints; NULL allowed */
 
+/* Wait until no unit is queued or under way, or the deadline has passed: before what their `done` uses goes. */
+void ormd_database_await_idle(ormd_database *database, int64_t deadline_us);
+
 /* Write into the lock file at which address this server answers, for those who look for it. No-op where there is no lock file. */
 orm_status ormd_database_announce(ormd_database *database, const char *address, orm_error *error);
 
