@@ -5,7 +5,7 @@
 
 #include "model/fail.h"
 
-enum { INTEGER = 1, NUMBER, TEXT, BOOLEAN, BYTES };
+enum { INTEGER = 1, NUMBER, TEXT, BOOLEAN, BYTES, UUID };
 
 /* Which kind of argument a column's values come as. Dates and times are integers by the time they are here. */
 static uint8_t kind_of(uint8_t type)
@@ -19,6 +19,8 @@ static uint8_t kind_of(uint8_t type)
 		return TEXT;
 	case ORM_BYTES:
 		return BYTES;
+	case ORM_UUID:
+		return UUID;
 	default:
 		return INTEGER;
 	}
@@ -27,8 +29,8 @@ static uint8_t kind_of(uint8_t type)
 static orm_status check_kind(const orm_layout *layout, const orm_column *column, const orm_arg *argument,
 			     orm_error *error)
 {
-	static const char *const names[] = {"nothing", "an integer", "a floating-point number",
-					    "a text",  "a bool",     "bytes"};
+	static const char *const names[] = {"nothing", "an integer", "a floating-point number", "a text", "a bool",
+					    "bytes",   "a UUID"};
 	const uint8_t kind = argument->kind < sizeof names / sizeof *names ? argument->kind : 0;
 
 	if (kind == kind_of((uint8_t)column->type))
@@ -59,6 +61,10 @@ static bool convert(const orm_column *column, const orm_arg *argument, orm_value
 		value->size = (uint32_t)size;
 		return value->text && size < UINT32_MAX && orm_utf8_valid(value->text, size);
 	}
+	case UUID:
+		value->bytes = &argument->as.uuid;
+		value->size = sizeof argument->as.uuid;
+		return true;
 	default:
 		value->bytes = argument->as.bytes.data;
 		value->size = (uint32_t)argument->as.bytes.size;

@@ -28,20 +28,21 @@ static const size_t value_offsets[ORM_TYPE_MAX + 1] = {
 	[ORM_BOOL] = offsetof(orm_opt_bool, value),         [ORM_INT32] = offsetof(orm_opt_int32, value),
 	[ORM_INT64] = offsetof(orm_opt_int64, value),       [ORM_DOUBLE] = offsetof(orm_opt_double, value),
 	[ORM_DATE] = offsetof(orm_opt_date, value),         [ORM_TIME] = offsetof(orm_opt_time, value),
-	[ORM_DATETIME] = offsetof(orm_opt_datetime, value),
+	[ORM_DATETIME] = offsetof(orm_opt_datetime, value), [ORM_UUID] = offsetof(orm_opt_uuid, value),
 };
 
 static const uint16_t plain_sizes[ORM_TYPE_MAX + 1] = {
-	[ORM_BOOL] = sizeof(bool),     [ORM_INT32] = sizeof(int32_t),     [ORM_INT64] = sizeof(int64_t),
-	[ORM_DOUBLE] = sizeof(double), [ORM_TEXT] = sizeof(const char *), [ORM_BYTES] = sizeof(orm_bytes),
-	[ORM_DATE] = sizeof(orm_date), [ORM_TIME] = sizeof(orm_time),     [ORM_DATETIME] = sizeof(orm_datetime),
+	[ORM_BOOL] = sizeof(bool),           [ORM_INT32] = sizeof(int32_t),     [ORM_INT64] = sizeof(int64_t),
+	[ORM_DOUBLE] = sizeof(double),       [ORM_TEXT] = sizeof(const char *), [ORM_BYTES] = sizeof(orm_bytes),
+	[ORM_DATE] = sizeof(orm_date),       [ORM_TIME] = sizeof(orm_time),     [ORM_DATETIME] = sizeof(orm_datetime),
+	[ORM_DECIMAL] = sizeof(orm_decimal), [ORM_UUID] = sizeof(orm_uuid),     [ORM_JSON] = sizeof(orm_json),
 };
 
 static const uint16_t optional_sizes[ORM_TYPE_MAX + 1] = {
 	[ORM_BOOL] = sizeof(orm_opt_bool),         [ORM_INT32] = sizeof(orm_opt_int32),
 	[ORM_INT64] = sizeof(orm_opt_int64),       [ORM_DOUBLE] = sizeof(orm_opt_double),
 	[ORM_DATE] = sizeof(orm_opt_date),         [ORM_TIME] = sizeof(orm_opt_time),
-	[ORM_DATETIME] = sizeof(orm_opt_datetime),
+	[ORM_DATETIME] = sizeof(orm_opt_datetime), [ORM_UUID] = sizeof(orm_opt_uuid),
 };
 
 static bool is_integer(orm_type type)
@@ -74,6 +75,7 @@ static orm_status make_layout(binding_work *work, uint16_t number)
 	orm_relation *relations = orm_arena_calloc(arena, mapper->n_relationships, sizeof relations[0]);
 	orm_layout_field *fields = orm_arena_calloc(arena, model->n_fields, sizeof fields[0]);
 	uint16_t n_members = 0, n_relations = 0;
+	bool has_decimals = false;
 
 	if (!members || !relations || !fields)
 		return out_of_memory(work->error);
@@ -83,6 +85,7 @@ static orm_status make_layout(binding_work *work, uint16_t number)
 		if (field->type != ORM_TYPE_NONE) {
 			fields[i] = (orm_layout_field){.number = n_members, .is_column = true};
 			fill_member(&members[n_members], field, &mapper->columns[n_members]);
+			has_decimals = has_decimals || field->type == ORM_DECIMAL;
 			n_members++;
 		} else {
 			fields[i] = (orm_layout_field){.number = n_relations};
@@ -108,6 +111,7 @@ static orm_status make_layout(binding_work *work, uint16_t number)
 		.n_words = (uint16_t)((n_members + 63) / 64),
 		.relations = relations,
 		.n_relations = n_relations,
+		.has_decimals = has_decimals,
 		.integer_key = mapper->n_key == 1 && is_integer(mapper->columns[mapper->key[0]].type),
 	};
 	if (mapper->n_key > work->binding->max_key)

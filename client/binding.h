@@ -93,6 +93,7 @@ struct orm_layout {
 	uint16_t n_in;
 	const void *blank; /* a struct with nothing loaded */
 	bool integer_key;  /* one column, INT32 or INT64 */
+	bool has_decimals;
 };
 
 typedef struct orm_binding {

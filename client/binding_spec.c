@@ -39,7 +39,7 @@ static orm_status column_spec(const orm_model *const models[], size_t n_models, 
 	if (field->type > ORM_TYPE_MAX)
 		return orm_fail_at(error, ORM_EINVAL, model->name, field->name,
 				   "has no column type: start its row with ORM_COLUMN");
-	if (field->nullable && !field->optional && field->type != ORM_TEXT && field->type != ORM_BYTES)
+	if (field->nullable && !field->optional && !orm_type_is_text(field->type) && field->type != ORM_BYTES)
 		return orm_fail_at(
 			error, ORM_EINVAL, model->name, field->name,
 			"is .nullable, but a plain %s member cannot say NULL: make the member an orm_opt_ type",
@@ -53,6 +53,8 @@ static orm_status column_spec(const orm_model *const models[], size_t n_models, 
 		.index = field->index,
 		.version = field->version,
 		.max_length = field->max_length,
+		.precision = field->precision,
+		.scale = field->scale,
 		.server_default = field->server_default,
 		.check = field->check,
 		.on_delete = field->on_delete,

@@ -54,6 +54,8 @@ orm_status call_prepare(orm_call *call)
 		return orm_mirror_settle(session->mirror, &error) == ORM_OK ? ORM_OK : session_fail(session, &error);
 	if (orm_draft_build(session->mirror, &session->limits, &session->request, &call->sent, &error) != ORM_OK)
 		return session_fail(session, &error);
+	if (session->read_only && call->sent.n_parts > 0)
+		return session_fail_read_only(session);
 	for (size_t i = 0; i + 1 < call->sent.n_parts; i++) {
 		const orm_status status = send_part(call, call->sent.parts[i]);
 

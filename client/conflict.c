@@ -163,14 +163,17 @@ static bool read_value(const Ormd__V1__Value *message, uint8_t type, orm_arena *
 		value->number = message->number;
 		return message->has_number;
 	case ORM_TEXT:
+	case ORM_DECIMAL:
+	case ORM_JSON:
 		value->text = orm_arena_strndup(arena, message->text.data ? (const char *)message->text.data : "",
 						message->text.len);
 		value->size = value->text ? (uint32_t)strlen(value->text) : 0;
 		return message->has_text && value->text;
 	case ORM_BYTES:
+	case ORM_UUID:
 		value->bytes = orm_arena_memdup(arena, message->blob.data, message->blob.len);
 		value->size = (uint32_t)message->blob.len;
-		return message->has_blob && value->bytes;
+		return message->has_blob && value->bytes && (type != ORM_UUID || value->size == sizeof(orm_uuid));
 	default:
 		value->integer = message->integer;
 		return message->has_integer;

@@ -17,6 +17,7 @@
 
 #define DEFAULT_TIMEOUT_MS      30000
 #define DEFAULT_IDLE_TIMEOUT_MS 30000
+#define ANSWERS_WITHIN_MS       5000 /* a server that does not may be one whose end nobody has noticed yet */
 #define MESSAGE_OVERHEAD        4096 /* of a frame and a request around a draft */
 
 enum { METHOD_CONNECT = 0, METHOD_CREATE_ALL, METHOD_DROP_ALL };
@@ -36,18 +37,44 @@ static bool start_again(void *context, int64_t deadline_us)
 	return true;
 }
 
-static rpc_channel *open_channel(const orm_db *db, const char *address, int64_t deadline_us, orm_error *error)
+/* "host" of tls+tcp://host:7420, without the brackets of an IPv6 address; NULL for other addresses. */
+static const char *host_of(const char *url, orm_arena *arena)
 {
+	static const char scheme[] = "tls+tcp://";
+	const char *host = url + strlen(scheme);
+	const char *colon = strrchr(url, ':');
+	size_t len;
+
+	if (strncmp(url, scheme, strlen(scheme)) != 0 || colon <= host)
+		return NULL;
+	len = (size_t)(colon - host);
+	if (*host == '[' && len > 2 && host[len - 1] == ']')
+		return orm_arena_strndup(arena, host + 1, len - 2);
+	return orm_arena_strndup(arena, host, len);
+}
+
+/* `elsewhere`: it is not the connection's own server, and so none that we may start again. */
+static rpc_channel *open_channel(const orm_db *db, const char *address, bool elsewhere, int64_t deadline_us,
+				 orm_error *error)
+{
+	orm_arena names;
+	rpc_tls tls = db->tls;
 	const rpc_channel_options options = {
 		.limits = rpc_limits_default(),
-		.tls = db->tls.ca_file || db->tls.cert_key_file ? &db->tls : NULL,
+		.tls = tls.ca_file || tls.cert_key_file ? &tls : NULL,
 		.connect_timeout_ms = orm_deadline_left_ms(deadline_us),
-		.unreachable = db->is_database ? start_again : NULL,
+		.unreachable = db->is_database && !elsewhere ? start_again : NULL,
 		.unreachable_context = (void *)(uintptr_t)db,
 	};
 	rpc_status status;
+
+	orm_arena_init(&names, 0);
+	if (elsewhere && !db->tls_is_named)
+		tls.server_name = host_of(address, &names);
+
 	rpc_channel *channel = rpc_channel_open(address, &options, &status);
 
+	orm_arena_fini(&names);
 	if (!channel) {
 		orm_failure failed;
 		orm_arena arena;
@@ -64,7 +91,7 @@ static rpc_channel *open_channel(const orm_db *db, const char *address, int64_t 
 
 rpc_channel *connection_open_channel(const orm_db *db, int64_t deadline_us, orm_error *error)
 {
-	return open_channel(db, db->address, deadline_us, error);
+	return open_channel(db, db->address, false, deadline_us, error);
 }
 
 void connection_count(orm_db *db, const rpc_channel *channel, uint64_t *n_counted)
@@ -95,7 +122,7 @@ static orm_status call_database(orm_db *db, rpc_channel *channel, unsigned metho
 }
 
 static orm_status declare_models(orm_db *db, rpc_channel *channel, int64_t deadline_us, uint64_t *n_counted,
-				 orm_error *error)
+				 connection_terms *terms, orm_error *error)
 {
 	Ormd__V1__ConnectRequest request = ORMD__V1__CONNECT_REQUEST__INIT;
 	ProtobufCMessage *message = NULL;
@@ -118,9 +145,9 @@ static orm_status declare_models(orm_db *db, rpc_channel *channel, int64_t deadl
 					    ? (size_t)reply->max_message
 					    : ours.max_message;
 
-		db->registry = reply->registry;
-		db->limits.max_rows = reply->has_max_rows_per_batch ? reply->max_rows_per_batch : 0;
-		db->limits.max_bytes = most > 2 * MESSAGE_OVERHEAD ? most - MESSAGE_OVERHEAD : most / 2;
+		terms->registry = reply->registry;
+		terms->limits.max_rows = reply->has_max_rows_per_batch ? reply->max_rows_per_batch : 0;
+		terms->limits.max_bytes = most > 2 * MESSAGE_OVERHEAD ? most - MESSAGE_OVERHEAD : most / 2;
 	}
 	orm_arena_fini(&arena);
 	return status;
@@ -137,10 +164,10 @@ static orm_status try_server(const char *address, int64_t deadline_us, void *con
 	if (strlen(address) >= sizeof db->address)
 		return orm_fail(error, ORM_EINVAL, "the server's address is longer than %zu bytes",
 				sizeof db->address - 1);
-	channel = open_channel(db, address, deadline_us, error);
+	channel = open_channel(db, address, false, deadline_us, error);
 	if (!channel)
 		return error->code;
-	status = declare_models(db, channel, deadline_us, &n_counted, error);
+	status = declare_models(db, channel, deadline_us, &n_counted, &db->terms, error);
 	if (status != ORM_OK) {
 		rpc_channel_close(channel);
 		return status;
@@ -184,7 +211,7 @@ static orm_status try_other(const char *address, int64_t deadline_us, void *cont
 {
 	other_server *other = context;
 
-	other->channel = open_channel(other->db, address, deadline_us, error);
+	other->channel = open_channel(other->db, address, false, deadline_us, error);
 	return other->channel ? ORM_OK : error->code;
 }
 
@@ -202,6 +229,21 @@ orm_status connection_open_other(const orm_db *db, int64_t deadline_us, rpc_chan
 	return status;
 }
 
+rpc_channel *connection_open_at(orm_db *db, const char *address, int64_t deadline_us, connection_terms *terms,
+				uint64_t *n_counted, orm_error *error)
+{
+	const int64_t soon_us = orm_deadline_in_ms(ANSWERS_WITHIN_MS);
+	const int64_t until_us = soon_us < deadline_us ? soon_us : deadline_us;
+	rpc_channel *channel = open_channel(db, address, true, until_us, error);
+
+	*n_counted = 0;
+	if (channel && declare_models(db, channel, until_us, n_counted, terms, error) != ORM_OK) {
+		rpc_channel_close(channel);
+		return NULL;
+	}
+	return channel;
+}
+
 /* ---- public ---- */
 
 static bool is_address(const char *url)
@@ -212,22 +254,6 @@ static bool is_address(const char *url)
 		if (strncmp(url, schemes[i], strlen(schemes[i])) == 0)
 			return true;
 	return false;
-}
-
-/* "host" of tls+tcp://host:7420, without the brackets of an IPv6 address; NULL for other addresses. */
-static const char *host_of(const char *url, orm_arena *arena)
-{
-	static const char scheme[] = "tls+tcp://";
-	const char *host = url + strlen(scheme);
-	const char *colon = strrchr(url, ':');
-	size_t len;
-
-	if (strncmp(url, scheme, strlen(scheme)) != 0 || colon <= host)
-		return NULL;
-	len = (size_t)(colon - host);
-	if (*host == '[' && len > 2 && host[len - 1] == ']')
-		return orm_arena_strndup(arena, host + 1, len - 2);
-	return orm_arena_strndup(arena, host, len);
 }
 
 /* Copy what the program told us. False when out of memory. */
@@ -244,6 +270,7 @@ static bool take_options(orm_db *db, const char *url, const orm_connect_options 
 	db->server_program = orm_arena_strdup(&db->arena, o->server_program);
 	db->tls.ca_file = orm_arena_strdup(&db->arena, o->tls_ca_file);
 	db->tls.cert_key_file = orm_arena_strdup(&db->arena, o->tls_cert_key_file);
+	db->tls_is_named = o->tls_server_name != NULL;
 	db->tls.server_name = o->tls_server_name ? orm_arena_strdup(&db->arena, o->tls_server_name)
 						 : host_of(db->url ? db->url : "", &db->arena);
 	return db->url && db->program && (!o->server_program || db->server_program) &&
@@ -360,7 +387,7 @@ static orm_status call_schema(orm_db *db, unsigned method)
 			status = connection_renew(db, deadline_us, &error);
 		if (status == ORM_OK) {
 			request.has_registry = true;
-			request.registry = db->registry;
+			request.registry = db->terms.registry;
 			status = call_database(db, db->channel, method, &request.base, deadline_us, &arena, &reply,
 					       &db->n_counted, &error);
 		}

@@ -276,6 +276,44 @@ static orm_status put_add(draft_builder *builder, orm_object *object)
 	return orm_pointers_add(&builder->adds, object, builder->arena) ? ORM_OK : orm_mirror_no_memory(builder->error);
 }
 
+/*
+ * Decimals that were assigned become canonical, in the struct too: so that "12.5" is no edit of "12.50", and what is
+ * sent is what the struct holds from then on. The new text is the mirror's, since the draft may not be accepted.
+ */
+static orm_status make_decimals_canonical(draft_builder *builder, orm_object *object)
+{
+	const orm_layout *layout = orm_layout_of(object);
+	void *structure = orm_struct_of(object);
+	const bool is_new = object->flags & OBJECT_NEW; /* whose snapshot is what it was added with */
+
+	for (uint16_t c = 0; c < layout->n_members; c++) {
+		const orm_member *member = &layout->members[c];
+		const orm_column *column = &layout->mapper->columns[c];
+		char text[ORM_DECIMAL_SIZE];
+		orm_value value;
+		size_t size = 0;
+
+		if (member->type != ORM_DECIMAL ||
+		    (!is_new && orm_member_identical(member, structure, orm_snapshot_of(object))))
+			continue;
+		orm_member_get(member, structure, &value);
+		if (value.null)
+			continue;
+
+		const char *fault = orm_column_canonical_decimal(column, value.text, value.size, text, &size);
+
+		if (fault)
+			return orm_fail_at(builder->error, ORM_EINVAL, layout->model->name, column->name, "%s", fault);
+		if (size == value.size && memcmp(text, value.text, size) == 0)
+			continue;
+		value.text = orm_arena_strndup(&builder->mirror->arena, text, size);
+		if (!value.text)
+			return orm_mirror_no_memory(builder->error);
+		orm_member_set(member, structure, &value);
+	}
+	return ORM_OK;
+}
+
 /* ---- building ------------------------------------------------------------------------------------------------ */
 
 static orm_status collect(draft_builder *builder)
@@ -286,6 +324,10 @@ static orm_status collect(draft_builder *builder)
 		orm_object *object = mirror->walk[i];
 		orm_status status = ORM_OK;
 
+		if (orm_layout_of(object)->has_decimals && !(object->flags & OBJECT_DELETING))
+			status = make_decimals_canonical(builder, object);
+		if (status != ORM_OK)
+			return status;
 		if (object->flags & OBJECT_NEW)
 			status = put_add(builder, object);
 		else if (object->flags & OBJECT_DELETING)
@@ -493,7 +535,7 @@ static orm_status accept_values(orm_mirror *mirror, const orm_draft_run *run, or
 		const Ormd__V1__Column *column = run->values->columns[c];
 		const orm_member *member = &run->layout->members[column->column];
 
-		if ((member->type == ORM_TEXT && !keep_text(mirror, run, column, member)) ||
+		if ((orm_type_is_text(member->type) && !keep_text(mirror, run, column, member)) ||
 		    (member->type == ORM_BYTES && !keep_bytes(mirror, run, column, member)))
 			return orm_mirror_no_memory(error);
 	}

@@ -41,7 +41,7 @@ bool orm_pointers_add(orm_pointers *pointers, void *item, orm_arena *arena)
 
 static bool has_size(const orm_member *member)
 {
-	return member->type == ORM_TEXT || member->type == ORM_BYTES;
+	return orm_type_is_text(member->type) || member->type == ORM_BYTES;
 }
 
 static const char *text_at(const char *row, const orm_member *member)
@@ -121,6 +121,21 @@ static bool put_bytes(const encoded_chunk *chunk, const orm_member *member, cons
 	return true;
 }
 
+static bool put_uuids(const encoded_chunk *chunk, const orm_member *member, Ormd__V1__Column *column, orm_arena *arena)
+{
+	orm_uuid *cells = orm_arena_calloc(arena, chunk->n, sizeof cells[0]);
+
+	if (!cells)
+		return false;
+	for (size_t i = 0; i < chunk->n; i++) {
+		if (!member->optional || chunk->rows[i][member->offset])
+			memcpy(&cells[i], chunk->rows[i] + member->value_offset, sizeof cells[i]);
+	}
+	column->has_blob = true;
+	column->blob = (ProtobufCBinaryData){.len = chunk->n * sizeof cells[0], .data = cells[0].bytes};
+	return true;
+}
+
 static bool put_cells(const encoded_chunk *chunk, const orm_member *member, const uint32_t *sizes,
 		      Ormd__V1__Column *column, orm_arena *arena)
 {
@@ -156,7 +171,11 @@ static bool put_cells(const encoded_chunk *chunk, const orm_member *member, cons
 		PUT_CELLS(double, column->doubles);
 		CLEAR_NULLS(column->doubles);
 		return true;
+	case ORM_UUID:
+		return put_uuids(chunk, member, column, arena);
 	case ORM_TEXT:
+	case ORM_DECIMAL:
+	case ORM_JSON:
 		return put_text(chunk, member, sizes, column, arena);
 	case ORM_BYTES:
 		return put_bytes(chunk, member, sizes, column, arena);
@@ -434,7 +453,7 @@ static size_t measure_row(const encoded_chunk *chunk, size_t row)
 		const orm_member *member = &chunk->shape->layout->members[chunk->columns[c]];
 		size_t cell = 0;
 
-		if (member->type == ORM_TEXT) {
+		if (orm_type_is_text(member->type)) {
 			const char *text = text_at(chunk->rows[row], member);
 
 			cell = 1;

@@ -128,6 +128,13 @@ orm_status session_fail_with(orm_session *session, orm_status code, const char *
 	return session_fail(session, &error);
 }
 
+orm_status session_fail_read_only(orm_session *session)
+{
+	return session_fail_with(session, ORM_EPERM,
+				 "the session was opened read-only: nothing can be added, changed, deleted or locked in "
+				 "it; open another for that");
+}
+
 const orm_error *orm_session_error(const orm_session *session)
 {
 	if (!session)

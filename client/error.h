@@ -31,6 +31,9 @@ bool session_usable(const orm_session *session);
 orm_status session_fail(orm_session *session, const orm_error *error);
 orm_status session_fail_with(orm_session *session, orm_status code, const char *format, ...) ORM_PRINTF(3, 4);
 
+/* ORM_EPERM, for whatever would change something in a read-only session. */
+orm_status session_fail_read_only(orm_session *session);
+
 /* What every call says in a forked child. */
 extern const orm_error forked_error;
 

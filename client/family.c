@@ -340,7 +340,7 @@ static int compare_keys(const void *one, const void *other)
 
 		orm_member_get(member, one, &a);
 		orm_member_get(member, other, &b);
-		if (a.type == ORM_TEXT || a.type == ORM_BYTES) {
+		if (orm_type_is_borrowed(a.type)) {
 			order = memcmp(a.bytes, b.bytes, a.size < b.size ? a.size : b.size);
 			if (order == 0)
 				order = (a.size > b.size) - (a.size < b.size);

@@ -51,7 +51,15 @@ static void read_column(const Ormd__V1__Column *message, uint8_t type, orm_vecto
 		vector->cells = message->doubles;
 		*n_cells = message->n_doubles;
 		break;
+	case ORM_UUID:
+		vector->cells = message->blob.data;
+		*n_cells = message->blob.len / sizeof(orm_uuid);
+		if (message->blob.len % sizeof(orm_uuid) != 0)
+			*n_cells = SIZE_MAX; /* is never how many rows there are */
+		break;
 	case ORM_TEXT:
+	case ORM_DECIMAL:
+	case ORM_JSON:
 		vector->cells = message->text.data;
 		vector->size = message->text.len;
 		break;
@@ -135,6 +143,9 @@ static void write_optional(orm_incoming *in, const orm_vector *vector, const orm
 	case ORM_DATE:
 		WRITE_OPTIONAL(orm_opt_date, value.days, int32_t, vector->cells, member->offset);
 		break;
+	case ORM_UUID:
+		WRITE_OPTIONAL(orm_opt_uuid, value, orm_uuid, vector->cells, member->offset);
+		break;
 	case ORM_TIME:
 		WRITE_OPTIONAL(orm_opt_time, value.us, int64_t, vector->cells, member->offset);
 		break;
@@ -177,7 +188,12 @@ static void write_column(orm_incoming *in, size_t number, size_t first, size_t n
 	case ORM_DOUBLE:
 		WRITE_PLAIN(double, vector->cells, member->offset);
 		break;
+	case ORM_UUID:
+		WRITE_PLAIN(orm_uuid, vector->cells, member->offset);
+		break;
 	case ORM_TEXT:
+	case ORM_DECIMAL:
+	case ORM_JSON:
 		write_text(in, number, member, first, n);
 		break;
 	case ORM_BYTES:

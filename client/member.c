@@ -31,8 +31,8 @@ bool orm_member_is_null(const orm_member *member, const void *object)
 {
 	if (member->optional)
 		return !has_value(member, object);
-	if (member->type == ORM_TEXT || member->type == ORM_BYTES)
-		return text_of(member, object) == NULL; /* orm_bytes begins with its pointer, too */
+	if (orm_type_is_text(member->type) || member->type == ORM_BYTES)
+		return text_of(member, object) == NULL; /* all of their structs begin with the pointer */
 	return false;
 }
 
@@ -43,7 +43,7 @@ static size_t value_size(const orm_member *member)
 
 bool orm_member_equal(const orm_member *member, const void *a, const void *b)
 {
-	if (member->type == ORM_TEXT) {
+	if (orm_type_is_text(member->type)) {
 		const char *one = text_of(member, a);
 		const char *other = text_of(member, b);
 
@@ -85,7 +85,13 @@ void orm_member_get(const orm_member *member, const void *object, orm_value *val
 	case ORM_DOUBLE:
 		memcpy(&value->number, value_of(member, object), sizeof value->number);
 		break;
+	case ORM_UUID:
+		value->bytes = value_of(member, object);
+		value->size = sizeof(orm_uuid);
+		break;
 	case ORM_TEXT:
+	case ORM_DECIMAL:
+	case ORM_JSON:
 		value->text = text_of(member, object);
 		value->size = (uint32_t)strlen(value->text);
 		break;
@@ -128,7 +134,12 @@ void orm_member_set(const orm_member *member, void *object, const orm_value *val
 	case ORM_DOUBLE:
 		memcpy(to, &value->number, sizeof value->number);
 		break;
+	case ORM_UUID:
+		memcpy(to, value->bytes, sizeof(orm_uuid));
+		break;
 	case ORM_TEXT:
+	case ORM_DECIMAL:
+	case ORM_JSON:
 		memcpy(to, &value->text, sizeof value->text);
 		break;
 	case ORM_BYTES: {

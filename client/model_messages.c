@@ -24,6 +24,10 @@ static Ormd__V1__ColumnSpec *column_message(const orm_column_spec *column, orm_a
 	message->has_version = message->version = column->version;
 	message->max_length = column->max_length;
 	message->has_max_length = column->max_length != 0;
+	message->precision = column->precision;
+	message->has_precision = column->precision != 0;
+	message->scale = column->scale;
+	message->has_scale = column->scale != 0;
 	message->server_default = lend(column->server_default);
 	message->check = lend(column->check);
 	message->references_model = lend(column->references_model);

@@ -26,6 +26,10 @@ void *orm_add_object(orm_session *session, const orm_model *model, const void *e
 
 	if (session_enter(session) != ORM_OK)
 		return NULL;
+	if (session->read_only) {
+		session_fail_read_only(session);
+		return NULL;
+	}
 
 	const orm_layout *layout = session_layout(session, model);
 	const designators *members = layout ? designators_get(&session->designators, model, text, &error) : NULL;
@@ -72,6 +76,10 @@ static bool cell_message(Ormd__V1__Column *message, const orm_value *value, orm_
 	case ORM_DOUBLE:
 		message->n_doubles = 1;
 		return (message->doubles = orm_arena_memdup(arena, &value->number, sizeof value->number)) != NULL;
+	case ORM_UUID:
+		message->has_blob = true;
+		message->blob.len = value->size;
+		return (message->blob.data = orm_arena_memdup(arena, value->bytes, value->size)) != NULL;
 	case ORM_TEXT:
 		message->has_text = true;
 		message->text.len = (size_t)value->size + 1;
@@ -336,7 +344,11 @@ void orm_delete(orm_session *session, const void *object)
 {
 	orm_error error = {0};
 
-	if (session_enter(session) == ORM_OK && orm_mirror_delete(session->mirror, object, &error) != ORM_OK)
+	if (session_enter(session) != ORM_OK)
+		return;
+	if (session->read_only)
+		session_fail_read_only(session);
+	else if (orm_mirror_delete(session->mirror, object, &error) != ORM_OK)
 		session_fail(session, &error);
 }
 

@@ -155,6 +155,8 @@ Ormd__V1__Value *query_value(orm_query *query, const orm_column *column, const o
 		message->number = value->number;
 		return message;
 	case ORM_TEXT:
+	case ORM_DECIMAL:
+	case ORM_JSON:
 		if (!orm_utf8_valid(value->text, value->size)) {
 			orm_fail_at(&error, ORM_EINVAL, query->layout->model->name, column->name,
 				    "the text to compare with is not UTF-8");
@@ -166,6 +168,7 @@ Ormd__V1__Value *query_value(orm_query *query, const orm_column *column, const o
 		message->text.data = (uint8_t *)orm_arena_strndup(&query->arena, value->text, value->size);
 		break;
 	case ORM_BYTES:
+	case ORM_UUID:
 		message->has_blob = true;
 		message->blob.len = value->size;
 		message->blob.data = orm_arena_memdup(&query->arena, value->bytes, value->size);
@@ -281,6 +284,11 @@ static void set_bytes(orm_value *value, orm_bytes bytes)
 	value->null = !bytes.data;
 }
 
+static void set_decimal(orm_value *value, orm_decimal decimal)
+{
+	set_text(value, decimal.text);
+}
+
 static void set_bool(orm_value *value, bool boolean)
 {
 	value->boolean = boolean;
@@ -338,6 +346,26 @@ WHERE_FUNCTIONS(bytes, orm_bytes, ORM_BYTES)
 WHERE_FUNCTIONS(date, orm_date, ORM_DATE)
 WHERE_FUNCTIONS(time, orm_time, ORM_TIME)
 WHERE_FUNCTIONS(datetime, orm_datetime, ORM_DATETIME)
+WHERE_FUNCTIONS(decimal, orm_decimal, ORM_DECIMAL)
+
+/* As the others, but a UUID is not put into the cell: that points to it. */
+void orm_where_uuid(orm_query *query, const orm_model *model, size_t offset, orm_operator op, orm_uuid value)
+{
+	const orm_value cell = {.type = ORM_UUID, .size = sizeof value, .bytes = &value};
+
+	where(query, model, offset, op, &cell);
+}
+
+static void read_uuid(const void *values, size_t i, orm_value *value)
+{
+	value->bytes = (const orm_uuid *)values + i;
+	value->size = sizeof(orm_uuid);
+}
+
+void orm_where_in_uuid(orm_query *query, const orm_model *model, size_t offset, const orm_uuid *values, size_t n)
+{
+	where_in(query, model, offset, ORM_UUID, read_uuid, values, n);
+}
 
 void orm_where_null_member(orm_query *query, const orm_model *model, size_t offset, bool null)
 {

@@ -4,6 +4,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -13,6 +16,8 @@
 #include "client/process.h"
 #include "client/query.h"
 
+#define MAX_HOPS 4 /* from server to server, until the one that has a session */
+#define RETRY_MS 200
 #define CLOSE_MS 2000 /* a server that does not answer is told by the connection's end */
 
 /* ---- opening ---- */
@@ -40,17 +45,29 @@ static orm_status take_reply(orm_session *session, const Ormd__V1__OpenReply *re
 	return status;
 }
 
+/* Where a server has sent us; "": nowhere. */
+typedef struct redirection {
+	char address[ORM_DISCOVERY_ADDRESS_SIZE];
+	char host[256]; /* its machine's name; "": not told */
+} redirection;
+
+static void take_redirection(const Ormd__V1__ErrorDetail *detail, redirection *moved)
+{
+	*moved = (redirection){0};
+	if (!detail || !detail->moved_to || strlen(detail->moved_to) >= sizeof moved->address)
+		return;
+	strcpy(moved->address, detail->moved_to);
+	if (detail->moved_to_host)
+		snprintf(moved->host, sizeof moved->host, "%s", detail->moved_to_host);
+}
+
+/* On the session's channel, which is closed if that fails. */
 static orm_status try_open(orm_session *session, const Ormd__V1__OpenRequest *request, int64_t deadline_us,
-			   orm_error *error)
+			   redirection *moved, orm_error *error)
 {
 	ProtobufCMessage *reply;
 	rpc_status status;
 	orm_failure failed;
-
-	session->channel = connection_open_channel(session->db, deadline_us, error);
-	if (!session->channel)
-		return error->code;
-
 	const rpc_code code = rpc_channel_call(session->channel, &ormd__v1__session__descriptor, METHOD_OPEN,
 					       &request->base, deadline_us, &session->request, &reply, &status);
 
@@ -58,6 +75,7 @@ static orm_status try_open(orm_session *session, const Ormd__V1__OpenRequest *re
 	if (code == RPC_OK)
 		return take_reply(session, (const Ormd__V1__OpenReply *)reply, error);
 	failure_read(&status, &session->request, &failed);
+	take_redirection(failed.detail, moved);
 	rpc_channel_close(session->channel);
 	session->channel = NULL;
 	session->n_counted = 0;
@@ -65,17 +83,108 @@ static orm_status try_open(orm_session *session, const Ormd__V1__OpenRequest *re
 	return error->code;
 }
 
+static orm_status open_here(orm_session *session, Ormd__V1__OpenRequest *request, int64_t deadline_us,
+			    redirection *moved, orm_error *error)
+{
+	session->channel = connection_open_channel(session->db, deadline_us, error);
+	if (!session->channel)
+		return error->code;
+	session->limits = session->db->terms.limits;
+	request->registry = session->db->terms.registry;
+	return try_open(session, request, deadline_us, moved, error);
+}
+
+/* A socket file is another one, or none, on another machine. */
+static bool is_on_other_machine(const redirection *there)
+{
+	char host[sizeof there->host] = "";
+
+	if (strncmp(there->address, "ipc://", strlen("ipc://")) != 0 || !there->host[0])
+		return false;
+	return gethostname(host, sizeof host - 1) == 0 && strcmp(host, there->host) != 0;
+}
+
+/* *unreachable: nobody answers there. */
+static orm_status open_there(orm_session *session, Ormd__V1__OpenRequest *request, int64_t deadline_us,
+			     redirection *moved, bool *unreachable, orm_error *error)
+{
+	const redirection there = *moved;
+	connection_terms terms;
+	orm_error why = {0};
+
+	*moved = (redirection){0};
+	*unreachable = false;
+	if (is_on_other_machine(&there))
+		return orm_fail(
+			error, ORM_EUNAVAILABLE,
+			"the session '%.200s' is in the server at %.100s on %.60s, an address that is good on that "
+			"machine only; start that server with --advertise and an address for all",
+			request->name, there.address, there.host);
+	session->channel =
+		connection_open_at(session->db, there.address, deadline_us, &terms, &session->n_counted, &why);
+	*unreachable = !session->channel && (why.code == ORM_EUNAVAILABLE || why.code == ORM_ETIMEOUT);
+	if (!session->channel)
+		return orm_fail(
+			error, *unreachable ? ORM_EUNAVAILABLE : why.code,
+			"the session '%.200s' is in the server at %.100s on %.60s, which cannot be used: %.100s",
+			request->name, there.address, there.host, why.message);
+	session->limits = terms.limits;
+	request->registry = terms.registry;
+	return try_open(session, request, deadline_us, moved, error);
+}
+
+static orm_status try_servers(orm_session *session, Ormd__V1__OpenRequest *request, int64_t deadline_us,
+			      bool *unreachable, orm_error *error)
+{
+	redirection moved = {0};
+	orm_status status = open_here(session, request, deadline_us, &moved, error);
+
+	*unreachable = false;
+	/* Gone since we connected, or another that does not know our models. */
+	if ((status == ORM_EUNAVAILABLE || status == ORM_ELOST) && !moved.address[0]) {
+		status = connection_renew(session->db, deadline_us, error);
+		if (status == ORM_OK)
+			status = open_here(session, request, deadline_us, &moved, error);
+	}
+	for (int n_hops = 0; status != ORM_OK && moved.address[0]; n_hops++) {
+		if (n_hops == MAX_HOPS)
+			return orm_fail(
+				error, ORM_EUNAVAILABLE,
+				"the session '%.200s' moves: %d servers have each sent us to the next, the last to "
+				"%.100s; try again",
+				request->name, MAX_HOPS + 1, moved.address);
+		status = open_there(session, request, deadline_us, &moved, unreachable, error);
+	}
+	return status;
+}
+
+/* A server that has just died has its sessions until the others notice: its lease's end. */
+static orm_status find_and_open(orm_session *session, Ormd__V1__OpenRequest *request, int64_t deadline_us,
+				orm_error *error)
+{
+	const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
+	bool unreachable;
+	orm_status status = try_servers(session, request, deadline_us, &unreachable, error);
+
+	while (unreachable && orm_deadline_left_ms(deadline_us) > RETRY_MS) {
+		orm_error again;
+
+		nanosleep(&pause, NULL);
+		status = try_servers(session, request, deadline_us, &unreachable, &again);
+		if (status != ORM_ETIMEOUT) /* that the time is up now says less than what was said before */
+			*error = again;
+	}
+	return status == ORM_OK ? ORM_OK : error->code;
+}
+
 static void open_session(orm_session *session, const char *name, const orm_join_options *options)
 {
 	static const orm_join_options none;
 	const orm_join_options *o = options ? options : &none;
-	const int64_t deadline_us = orm_deadline_in_ms(session->timeout_ms);
 	Ormd__V1__OpenRequest request = ORMD__V1__OPEN_REQUEST__INIT;
 	orm_error error = {0};
-	orm_status status;
 
 	request.has_registry = true;
-	request.registry = session->db->registry;
 	request.name = (char *)(uintptr_t)name;
 	request.participant = (char *)(uintptr_t)(o->participant ? o->participant : session->db->program);
 	request.has_on_death = request.has_must_exist = name != NULL;
@@ -84,21 +193,12 @@ static void open_session(orm_session *session, const char *name, const orm_join_
 	request.must_exist = o->must_exist;
 	request.has_isolation = o->isolation != ORM_ISOLATION_DEFAULT;
 	request.isolation = (Ormd__V1__Isolation)o->isolation;
-
-	status = try_open(session, &request, deadline_us, &error);
-	/* Gone since we connected, or another that does not know our models. */
-	if (status == ORM_EUNAVAILABLE || status == ORM_ELOST) {
-		status = connection_renew(session->db, deadline_us, &error);
-		if (status == ORM_OK) {
-			request.registry = session->db->registry;
-			status = try_open(session, &request, deadline_us, &error);
-		}
-	}
-	if (status != ORM_OK)
+	request.has_read_only = request.read_only = session->read_only;
+	if (find_and_open(session, &request, orm_deadline_in_ms(session->timeout_ms), &error) != ORM_OK)
 		session_fail(session, &error);
 }
 
-static orm_session *new_session(orm_db *db, bool shared)
+static orm_session *new_session(orm_db *db, bool shared, bool read_only)
 {
 	orm_session *session = db ? calloc(1, sizeof *session) : NULL;
 
@@ -108,17 +208,18 @@ static orm_session *new_session(orm_db *db, bool shared)
 	atomic_fetch_add_explicit(&db->n_users, 1, memory_order_relaxed);
 	session->binding = db->models;
 	session->shared = shared;
+	session->read_only = read_only;
 	session->timeout_ms = db->timeout_ms;
-	session->limits = db->limits;
 	designators_cache_init(&session->designators);
 	orm_arena_init(&session->request, 0);
 	orm_arena_init(&session->rows, 0);
 	return session;
 }
 
-static orm_session *new_open_session(orm_db *db, const char *name, const orm_join_options *options, bool shared)
+static orm_session *new_open_session(orm_db *db, const char *name, const orm_join_options *options, bool shared,
+				     bool read_only)
 {
-	orm_session *session = new_session(db, shared);
+	orm_session *session = new_session(db, shared, read_only);
 
 	if (!session)
 		return NULL;
@@ -136,7 +237,7 @@ static orm_session *new_open_session(orm_db *db, const char *name, const orm_joi
 
 orm_session *orm_session_open(orm_db *db)
 {
-	return new_open_session(db, NULL, NULL, false);
+	return new_open_session(db, NULL, NULL, false, false);
 }
 
 _Static_assert((int)ORM_SERIALIZABLE == (int)ORMD__V1__ISOLATION__ISOLATION_SERIALIZABLE,
@@ -146,12 +247,12 @@ orm_session *orm_session_open_with(orm_db *db, const orm_session_options *option
 {
 	const orm_join_options alone = {.isolation = options ? options->isolation : ORM_ISOLATION_DEFAULT};
 
-	return new_open_session(db, NULL, &alone, false);
+	return new_open_session(db, NULL, &alone, false, options && options->read_only);
 }
 
 orm_session *orm_session_join(orm_db *db, const char *name, const orm_join_options *options)
 {
-	return new_open_session(db, name, options, true);
+	return new_open_session(db, name, options, true, false);
 }
 
 /* ---- closing ---- */

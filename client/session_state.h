@@ -23,6 +23,7 @@ struct orm_session {
 	uint64_t epoch;             /* of the server that has the session */
 	uint64_t n_counted;         /* the channel's requests that are in the connection's sum */
 	bool shared;
+	bool read_only;
 	uint64_t id; /* the server's */
 	uint32_t participant;
 	uint64_t fence;

@@ -59,6 +59,8 @@ rpc_channel *rpc_channel_open(const char *address, const rpc_channel_options *op
 		channel->address = strdup(address);
 		if (options->tls) {
 			channel->tls = *options->tls;
+			channel->server_name = options->tls->server_name ? strdup(options->tls->server_name) : NULL;
+			channel->tls.server_name = channel->server_name;
 			channel->options.tls = &channel->tls;
 		}
 	}
@@ -100,6 +102,7 @@ void rpc_channel_close(rpc_channel *channel)
 		free(pending);
 	}
 	free(channel->address);
+	free(channel->server_name);
 	free(channel);
 }
 

@@ -30,6 +30,7 @@ struct rpc_channel {
 	char *address;
 	rpc_channel_options options;
 	rpc_tls tls;
+	char *server_name; /* tls.server_name */
 	rpc_transport *transport; /* NULL: not connected */
 	pid_t pid;
 	uint8_t client_id[RPC_CLIENT_ID_SIZE];

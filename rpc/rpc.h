@@ -255,7 +255,7 @@ typedef struct rpc_channel rpc_channel;
 
 typedef struct rpc_channel_options {
 	rpc_limits limits;            /* max_message and max_unpacked are used */
-	const rpc_tls *tls;           /* tls+tcp only */
+	const rpc_tls *tls;           /* tls+tcp only; the names of its files are borrowed for the channel's life */
 	int64_t connect_timeout_ms;   /* 0: 5000 */
 	int64_t try_timeout_ms;       /* a try without a reply for so long is repeated; 0: never by time, only when the
 					 connection breaks */

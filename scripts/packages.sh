@@ -4,6 +4,8 @@
 
 ormd_build_packages="build-essential cmake ninja-build pkg-config libnng-dev libprotobuf-c-dev protobuf-c-compiler
 	libsqlite3-dev libpq-dev libmariadb-dev libjansson-dev libinih-dev libxxhash-dev libunistring-dev"
+# Debian starts database servers as it installs them. The tests neither need nor touch those: they start their own, in private
+# directories and on Unix sockets.
 ormd_test_packages="$ormd_build_packages clang libclang-rt-14-dev libcmocka-dev openssl sqlite3 postgresql mariadb-server
 	galera-4 rsync"
 

@@ -38,6 +38,8 @@ typedef struct ormd_failure {
 	const ormd_sync      *sync;
 	uint32_t              author;
 	bool                  draft_published; /* the draft is in the unit although the call failed */
+	const char           *moved_to;        /* address of the server that has the session, */
+	const char           *moved_to_host;   /* and its machine */
 } ormd_failure;
 
 /* End a call with this error and its typed details (ErrorDetail, ConflictDetail). */

@@ -28,6 +28,10 @@ const ormd_option ormd_options[] = {
 	 "Serve at ipc:///PATH, tcp://HOST:PORT (this machine only) or tls+tcp://HOST:PORT; may be given several "
 	 "times. "
 	 "Without it: a socket of the database's own, where clients look for it"},
+	{NULL, "advertise", 0, "ADDRESS", ORMD_OPTION_ADDRESS, AT(advertise), 0, 0, NULL,
+	 "Where several servers serve the database: the address under which this one is reached by all their clients. Default: the first of --listen"},
+	{NULL, "replica", 0, "URL", ORMD_OPTION_REPLICA, AT(replicas), 0, 0, NULL,
+	 "A copy of the database, for sessions that only read; may be given several times"},
 	{NULL, "create", 0, "yes|no", ORMD_OPTION_BOOL, AT(create), 0, 0, "yes", "Make the database if there is none"},
 
 	{"Who may connect:", "ipc-mode", 0, "MODE", ORMD_OPTION_MODE, AT(ipc_mode), 0, 0777, "0600",
@@ -55,6 +59,8 @@ const ormd_option ormd_options[] = {
 	 "Threads that answer calls; 0: what suits the machine"},
 	{NULL, "readers", 0, "N", ORMD_OPTION_U32, AT(n_readers), 0, 1024, "8",
 	 "Connections to the database for reading"},
+	{NULL, "writers", 0, "N", ORMD_OPTION_U32, AT(n_writers), 0, 1024, "8",
+	 "Connections to the database for writing, where the engine writes side by side"},
 	{NULL, "max-message", 0, "SIZE", ORMD_OPTION_SIZE, AT(max_message), 64 << 10, 1 << 30, "16MiB",
 	 "Largest message, either way"},
 	{NULL, "max-sessions", 0, "N", ORMD_OPTION_SIZE, AT(max_sessions), 1, 1 << 30, "65536", "Sessions at once"},
@@ -119,27 +125,41 @@ static orm_status set_database(ormd_config *config, const ormd_option *option, c
 	return copy_text(config, value, &config->database, error);
 }
 
-static orm_status add_address(ormd_config *config, const ormd_option *option, const char *value,
-			      ormd_config_source before, ormd_config_source source, orm_error *error)
+static orm_status check_address(const ormd_option *option, const char *value, orm_error *error)
 {
 	static const char *const schemes[] = {"ipc:///", "tcp://", "tls+tcp://"};
-	bool known = false;
 
 	for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
-		known = known || (strncmp(value, schemes[i], strlen(schemes[i])) == 0 && value[strlen(schemes[i])]);
-	if (!known)
-		return refuse(error, option, value,
-			      "is not an address; write ipc:///PATH, tcp://HOST:PORT or tls+tcp://HOST:PORT");
-	if (before < source)
-		config->n_listen = 0;
-	if (config->n_listen == ORMD_MAX_ADDRESSES)
-		return orm_fail(error, ORM_EINVAL, "%s: more than %d addresses", option->name, ORMD_MAX_ADDRESSES);
+		if (strncmp(value, schemes[i], strlen(schemes[i])) == 0 && value[strlen(schemes[i])])
+			return ORM_OK;
+	return refuse(error, option, value,
+		      "is not an address; write ipc:///PATH, tcp://HOST:PORT or tls+tcp://HOST:PORT");
+}
 
-	const orm_status status = copy_text(config, value, &config->listen[config->n_listen], error);
+/* One more of a list; `anew` if what is there comes from a lower source. */
+static orm_status add_text(ormd_config *config, const ormd_option *option, const char *value, bool anew,
+			   const char **list, size_t *n, orm_error *error)
+{
+	if (anew)
+		*n = 0;
+	if (*n == ORMD_MAX_ADDRESSES)
+		return orm_fail(error, ORM_EINVAL, "%s: more than %d of them", option->name, ORMD_MAX_ADDRESSES);
+
+	const orm_status status = copy_text(config, value, &list[*n], error);
 
 	if (status == ORM_OK)
-		config->n_listen++;
+		++*n;
 	return status;
+}
+
+static orm_status add_replica(ormd_config *config, const ormd_option *option, const char *value, bool anew,
+			      orm_error *error)
+{
+	orm_error why = {0};
+
+	if (!ormd_driver_for_url(value, &why))
+		return orm_fail(error, ORM_EINVAL, "%s: %s", option->name, why.message);
+	return add_text(config, option, value, anew, config->replicas, &config->n_replicas, error);
 }
 
 static orm_status set_bool(ormd_config *config, const ormd_option *option, const char *value, orm_error *error)
@@ -228,7 +248,18 @@ static orm_status set_option(ormd_config *config, const ormd_option *option, con
 		status = set_database(config, option, value, error);
 		break;
 	case ORMD_OPTION_LISTEN:
-		status = add_address(config, option, value, before, source, error);
+		status = check_address(option, value, error);
+		if (status == ORM_OK)
+			status = add_text(config, option, value, before < source, config->listen, &config->n_listen,
+					  error);
+		break;
+	case ORMD_OPTION_ADDRESS:
+		status = check_address(option, value, error);
+		if (status == ORM_OK)
+			status = set_text(config, option, value, error);
+		break;
+	case ORMD_OPTION_REPLICA:
+		status = add_replica(config, option, value, before < source, error);
 		break;
 	case ORMD_OPTION_TEXT:
 		status = set_text(config, option, value, error);

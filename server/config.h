@@ -27,6 +27,7 @@ typedef struct ormd_config {
 	const char *database;                   /* URL; never NULL after ormd_config_check */
 	const char *listen[ORMD_MAX_ADDRESSES]; /* addresses to listen on */
 	size_t n_listen;                        /* 0: the database's own address, see address.h */
+	const char *advertise;                  /* the address that other servers' clients are sent to; NULL: the first */
 	uint32_t ipc_mode;                      /* permissions of socket files */
 	const char *tls_ca_file;                /* for tls+tcp addresses, else NULL */
 	const char *tls_cert_key_file;
@@ -36,6 +37,9 @@ typedef struct ormd_config {
 
 	uint32_t n_workers; /* 0: as many as suit the machine */
 	uint32_t n_readers; /* connections for reading; 0: the driver's default */
+	uint32_t n_writers; /* connections for writing, where several write */
+	const char *replicas[ORMD_MAX_ADDRESSES]; /* URLs of copies, for sessions that only read */
+	size_t n_replicas;
 	bool create;        /* make the database if there is none */
 
 	int64_t wait_ms;          /* for a reader, or for a turn to write */
@@ -64,8 +68,8 @@ void ormd_config_fini(ormd_config *config);
 
 /*
  * Set one option by its long name. ORM_ENOTFOUND: there is none of that name. ORM_EINVAL: the value cannot be, and the
- * message names option and value and says what would do. ORM_ENOMEM. "listen" adds an address; a higher source replaces
- * the list of a lower one.
+ * message names option and value and says what would do. ORM_ENOMEM. "listen" adds an address and "replica" a URL; a higher source
+ * replaces the list of a lower one.
  */
 orm_status ormd_config_set(ormd_config *config, const char *name, const char *value, ormd_config_source source,
 			   orm_error *error);

@@ -10,6 +10,8 @@ typedef enum ormd_option_kind {
 	ORMD_OPTION_TEXT,     /* const char * */
 	ORMD_OPTION_DATABASE, /* const char *, a URL that some driver knows */
 	ORMD_OPTION_LISTEN,   /* the list of addresses */
+	ORMD_OPTION_ADDRESS,  /* const char *, an address */
+	ORMD_OPTION_REPLICA,  /* the list of replicas */
 	ORMD_OPTION_BOOL,     /* bool */
 	ORMD_OPTION_LEVEL,    /* int32_t */
 	ORMD_OPTION_U32,      /* uint32_t */

@@ -7,10 +7,12 @@
 #include "server/host.h"
 #include "server/liveness.h"
 #include "server/log.h"
+#include "server/presence.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <syslog.h>
 
 /* Programs of different versions declare different models; that many different sets at most. */
 #define MAX_REGISTRIES 1024
@@ -35,6 +37,10 @@ const orm_registry *ormd_daemon_registry(ormd_daemon *daemon, const orm_model_sp
 	orm_registry *made = orm_registry_new(specs, n_specs, error);
 	if (!made)
 		return NULL;
+	if (ormd_dialect_check(ormd_database_dialect(daemon->database), made, error) != ORM_OK) {
+		orm_registry_free(made);
+		return NULL;
+	}
 	pthread_mutex_lock(&daemon->lock);
 	const orm_registry *known = orm_map_get(&daemon->registries, orm_hash_u64(made->hash), has_hash, &made->hash);
 	if (!known && daemon->n_registries >= MAX_REGISTRIES) {
@@ -110,6 +116,18 @@ static bool listen_everywhere(ormd_daemon *daemon, orm_error *error)
 	return true;
 }
 
+/* Before anybody can ask for a session. */
+static bool join_others(ormd_daemon *daemon, orm_error *error)
+{
+	const char *advertised = daemon->config->advertise ? daemon->config->advertise : rpc_server_address(daemon->rpc, 0);
+	if (!ormd_database_is_shared(daemon->database))
+		return true;
+	if (strstr(advertised, "//0.0.0.0:") || strstr(advertised, "//[::]:"))
+		ormd_log(LOG_WARNING, "clients of the database's other servers cannot be sent to %s: set advertise to an address that they reach", advertised);
+	daemon->presence = ormd_presence_start(daemon, advertised, error);
+	return daemon->presence != NULL;
+}
+
 ormd_daemon *ormd_daemon_start(const ormd_config *config, orm_error *error)
 {
 	ormd_daemon *daemon = calloc(1, sizeof *daemon);
@@ -138,6 +156,9 @@ ormd_daemon *ormd_daemon_start(const ormd_config *config, orm_error *error)
 	ormd_database_options database = {
 		.url = config->database,
 		.n_readers = config->n_readers,
+		.n_writers = config->n_writers,
+		.replicas = config->replicas,
+		.n_replicas = config->n_replicas,
 		.wait_ms = config->wait_ms,
 		.create = config->create,
 		.own_thread = true, /* the network's thread submits */
@@ -160,6 +181,8 @@ ormd_daemon *ormd_daemon_start(const ormd_config *config, orm_error *error)
 	ormd_service_admin_add(daemon);
 	rpc_status status = {0};
 	if (!listen_everywhere(daemon, error))
+		goto failed;
+	if (!join_others(daemon, error))
 		goto failed;
 	if (rpc_server_start(daemon->rpc, &status) != RPC_OK) {
 		orm_fail(error, ORM_EUNAVAILABLE, "%s", status.message);
@@ -193,10 +216,12 @@ bool ormd_daemon_stop(ormd_daemon *daemon)
 		ended = rpc_server_drain(daemon->rpc, daemon->config->drain_timeout_ms);
 	}
 	/* Liveness posts to the rpc layer's workers, and is told by it of each client that goes: its thread ends first, its memory last. */
+	ormd_presence_stop(daemon->presence); /* which posts, too */
 	ormd_liveness_stop(daemon->liveness);
 	rpc_server_free(daemon->rpc);
 	ormd_liveness_free(daemon->liveness);
 	drop_hosts(daemon);
+	ormd_presence_free(daemon->presence);
 	ormd_database_close(daemon->database);
 	free_registries(daemon);
 	rpc_metrics_free(daemon->metrics);

@@ -25,6 +25,7 @@
 typedef struct ormd_daemon   ormd_daemon;
 typedef struct ormd_host     ormd_host;
 typedef struct ormd_liveness ormd_liveness;
+typedef struct ormd_presence ormd_presence;
 
 struct ormd_daemon {
 	const ormd_config *config;      /* borrowed */
@@ -33,6 +34,7 @@ struct ormd_daemon {
 	rpc_server        *rpc;
 	rpc_metrics       *metrics;
 	ormd_liveness     *liveness;
+	ormd_presence     *presence;    /* NULL: no other server can serve the database */
 	int64_t            started_us;
 	atomic_bool        draining;
 

@@ -2,6 +2,7 @@
 #include "server/codec.h"
 
 #include "base/error.h"
+#include "model/fail.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -9,6 +10,12 @@
 static const char *or_empty(const char *text)
 {
 	return text ? text : "";
+}
+
+/* More than a byte holds is more than any engine has; the registry says so. */
+static uint8_t decode_digits(uint32_t n)
+{
+	return n < UINT8_MAX ? (uint8_t)n : UINT8_MAX;
 }
 
 static void decode_column_spec(const Ormd__V1__ColumnSpec *message, orm_column_spec *spec)
@@ -22,6 +29,8 @@ static void decode_column_spec(const Ormd__V1__ColumnSpec *message, orm_column_s
 		.index = message->index,
 		.version = message->version,
 		.max_length = message->max_length,
+		.precision = decode_digits(message->precision),
+		.scale = decode_digits(message->scale),
 		.server_default = message->server_default,
 		.check = message->check,
 		.references_model = message->references_model,
@@ -120,7 +129,15 @@ static void decode_cells(const Ormd__V1__Column *message, orm_type type, orm_vec
 		vector->cells = message->doubles;
 		*n_cells = message->n_doubles;
 		break;
+	case ORM_UUID:
+		vector->cells = message->blob.data;
+		*n_cells = message->blob.len / sizeof(orm_uuid);
+		if (message->blob.len % sizeof(orm_uuid) != 0)
+			*n_cells = SIZE_MAX; /* is never how many rows there are */
+		break;
 	case ORM_TEXT:
+	case ORM_DECIMAL:
+	case ORM_JSON:
 		vector->cells = message->text.data;
 		vector->size = message->text.len;
 		*n_cells = 0;
@@ -262,6 +279,30 @@ orm_status ormd_decode_draft(const orm_registry *registry, const Ormd__V1__Draft
 	return ORM_OK;
 }
 
+static orm_status fail_type(const orm_mapper *mapper, uint16_t column, orm_error *error)
+{
+	orm_fail(error, ORM_EINVAL, "%s.%s is %s, and is compared with a value of another type", mapper->name, mapper->columns[column].name,
+	         orm_type_name(mapper->columns[column].type));
+	return orm_error_at(error, mapper->name, mapper->columns[column].name, NULL);
+}
+
+/* "12.5" is compared with as the column has it: "12.50". */
+static orm_status decode_decimal(const Ormd__V1__Value *message, const orm_mapper *mapper, uint16_t column, orm_arena *arena, orm_value *value,
+                                 orm_error *error)
+{
+	const char *text = message->text.data ? (const char *)message->text.data : "";
+	char        canonical[ORM_DECIMAL_SIZE];
+	size_t      size = 0;
+	if (!message->has_text)
+		return fail_type(mapper, column, error);
+	const char *fault = orm_column_canonical_decimal(&mapper->columns[column], text, message->text.len, canonical, &size);
+	if (fault)
+		return orm_fail_at(error, ORM_EINVAL, mapper->name, mapper->columns[column].name, "in the filter, %s", fault);
+	value->text = orm_arena_strndup(arena, canonical, size);
+	value->size = (uint32_t)size;
+	return value->text ? ORM_OK : orm_fail(error, ORM_ENOMEM, "out of memory for a filter");
+}
+
 /* A value takes its type from the column it is compared with; ormd_select_check then judges it. */
 static orm_status decode_value(const Ormd__V1__Value *message, const orm_mapper *mapper, uint16_t column, orm_arena *arena, orm_value *value,
                                orm_error *error)
@@ -287,13 +328,17 @@ static orm_status decode_value(const Ormd__V1__Value *message, const orm_mapper 
 		fits = message->has_number;
 		value->number = message->number;
 		break;
+	case ORM_DECIMAL:
+		return decode_decimal(message, mapper, column, arena, value, error);
 	case ORM_TEXT:
+	case ORM_JSON:
 		fits = message->has_text && message->text.len < UINT32_MAX;
 		if (fits && !(value->text = orm_arena_strndup(arena, message->text.data ? (const char *)message->text.data : "", message->text.len)))
 			return orm_fail(error, ORM_ENOMEM, "out of memory for a filter");
 		value->size = (uint32_t)message->text.len;
 		break;
 	case ORM_BYTES:
+	case ORM_UUID:
 		fits = message->has_blob && message->blob.len < UINT32_MAX;
 		value->bytes = message->blob.data ? message->blob.data : (const void *)"";
 		value->size = (uint32_t)message->blob.len;
@@ -301,11 +346,7 @@ static orm_status decode_value(const Ormd__V1__Value *message, const orm_mapper 
 	case ORM_TYPE_NONE:
 		break;
 	}
-	if (fits)
-		return ORM_OK;
-	orm_fail(error, ORM_EINVAL, "%s.%s is %s, and is compared with a value of another type", mapper->name, mapper->columns[column].name,
-	         orm_type_name(mapper->columns[column].type));
-	return orm_error_at(error, mapper->name, mapper->columns[column].name, NULL);
+	return fits ? ORM_OK : fail_type(mapper, column, error);
 }
 
 static bool operator_has_column(Ormd__V1__Operator op)

@@ -40,7 +40,13 @@ static void encode_cells(const orm_vector *vector, size_t n_rows, Ormd__V1__Colu
 		message->n_doubles = n_rows;
 		message->doubles = unconst(vector->cells);
 		break;
+	case ORM_UUID:
+		message->has_blob = true;
+		message->blob = (ProtobufCBinaryData){n_rows * sizeof(orm_uuid), unconst(vector->cells)};
+		break;
 	case ORM_TEXT:
+	case ORM_DECIMAL:
+	case ORM_JSON:
 		message->has_text = true;
 		message->text = (ProtobufCBinaryData){vector->size, unconst(vector->cells)};
 		break;
@@ -205,6 +211,9 @@ static Ormd__V1__ColumnSpec *encode_column_spec(const orm_mapper *mapper, const 
 	message->has_version = message->version = column->version;
 	message->max_length = column->max_length;
 	message->has_max_length = column->max_length > 0;
+	message->precision = column->precision;
+	message->scale = column->scale;
+	message->has_precision = message->has_scale = column->type == ORM_DECIMAL;
 	message->server_default = unconst(column->server_default);
 	message->check = unconst(column->check);
 	if (column->foreign_key != ORM_NO_NUMBER) {
@@ -317,10 +326,13 @@ static Ormd__V1__Value *encode_value(const orm_value *value, orm_arena *arena)
 		message->number = value->number;
 		break;
 	case ORM_TEXT:
+	case ORM_DECIMAL:
+	case ORM_JSON:
 		message->has_text = true;
 		message->text = (ProtobufCBinaryData){value->size, unconst(value->text)};
 		break;
 	case ORM_BYTES:
+	case ORM_UUID:
 		message->has_blob = true;
 		message->blob = (ProtobufCBinaryData){value->size, unconst(value->bytes)};
 		break;
@@ -376,6 +388,8 @@ static bool pack_error(const orm_error *error, const ormd_failure *failure, orm_
 	message.column = unconst(error->column);
 	message.key = unconst(error->key);
 	if (failure) {
+		message.moved_to = unconst(failure->moved_to);
+		message.moved_to_host = unconst(failure->moved_to_host);
 		message.has_author = failure->author != 0;
 		message.author = failure->author;
 		message.has_published = message.published = failure->draft_published;

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "server/codec.h"
 #include "server/liveness.h"
+#include "server/presence.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -98,8 +99,11 @@ void ormd_host_close(ormd_host *host)
 	if (host->name)
 		orm_map_remove(&daemon->hosts_by_name, orm_hash_string(host->name), host);
 	pthread_mutex_unlock(&daemon->lock);
-	if (listed)
-		ormd_host_unref(host); /* the maps'; the running task has one of its own */
+	if (!listed)
+		return;
+	if (host->fence)
+		ormd_directory_release(ormd_presence_directory(daemon->presence), host->name, host->fence);
+	ormd_host_unref(host); /* the maps'; the running task has one of its own */
 }
 
 static ormd_host *found(ormd_daemon *daemon, const orm_map *map, uint64_t hash, orm_map_equal *equal, const void *key)
@@ -261,10 +265,19 @@ void ormd_host_release(ormd_host *host)
 
 /* ---- participants ---- */
 
+static void fail_ended(const ormd_host *host, orm_error *error)
+{
+	if (host->lost)
+		orm_fail(error, ORM_ELOST, "another server took the session '%s' over, because this one had not been heard of for too long: join it again",
+		         host->name);
+	else
+		orm_fail(error, ORM_ELOST, "the session has ended: open or join a new one");
+}
+
 ormd_member *ormd_host_member(ormd_host *host, uint32_t number, uint64_t fence, orm_error *error)
 {
 	if (host->ended) {
-		orm_fail(error, ORM_ELOST, "the session has ended: open or join a new one");
+		fail_ended(host, error);
 		return NULL;
 	}
 	for (ormd_member *member = host->members; member; member = member->next) {
@@ -325,6 +338,14 @@ void ormd_host_leave(ormd_host *host, ormd_member *member, bool died, const char
 		ormd_host_close(host);
 }
 
+void ormd_host_lose(ormd_host *host)
+{
+	host->lost = true;
+	while (host->members)
+		ormd_host_leave(host, host->members, true, "another server took the session over");
+	ormd_host_close(host);
+}
+
 /* ---- waiting ---- */
 
 /* Answer one parked call with what there is for it; it may be nothing. */
@@ -334,7 +355,7 @@ static void answer_waiter(ormd_host *host, ormd_waiter *waiter)
 	if (rpc_call_cancelled(waiter->call)) {
 		rpc_call_fail(waiter->call, RPC_CANCELLED, "the wait was cancelled");
 	} else if (host->ended) {
-		orm_fail(&error, ORM_ELOST, "the session has ended");
+		fail_ended(host, &error);
 		ormd_fail_call(waiter->call, &error, NULL);
 	} else {
 		Ormd__V1__WaitReply reply = ORMD__V1__WAIT_REPLY__INIT;

@@ -57,6 +57,8 @@ struct ormd_host {
 	ormd_session *session;   /* touched only by the running task */
 	ormd_member  *members;   /* likewise */
 	bool          ended;     /* likewise: the last participant has gone */
+	bool          lost;      /* likewise: since another server took the session over */
+	int64_t       fence;     /* likewise: its name's claim in the directory; 0: none, or not yet */
 
 	pthread_mutex_t lock;    /* guards what follows */
 	ormd_task      *first, *last;
@@ -105,6 +107,8 @@ bool ormd_host_wait(ormd_host *host, rpc_call *call, uint32_t participant, uint6
 void ormd_hosts_end_waits(ormd_daemon *daemon);
 /* For the running task: a host that nobody takes part in ends; nobody finds it any more. ormd_host_leave does it for the last participant. */
 void ormd_host_close(ormd_host *host);
+/* For the running task: another server has the session now. All participants are put out, and told so by their next calls. */
+void ormd_host_lose(ormd_host *host);
 /* Answer the waiters whose time is up, and end a transaction whose time is. Posts a task; from the liveness thread. */
 void ormd_host_tick(ormd_host *host, int64_t now_us);
 

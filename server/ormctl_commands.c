@@ -294,6 +294,72 @@ static int run_schema(ormctl *ctl)
 	return code;
 }
 
+/* ---- servers, where -------------------------------------------------------------------------------------------- */
+
+static int show_servers(const Ormd__V1__ServersReply *reply)
+{
+	static const char *const headings[] = {"ADDRESS", "HOST", ">UP", ">SEEN", ">SESSIONS", "STATE"};
+	ormctl_table table;
+	int code;
+
+	ormctl_table_init(&table, headings, sizeof headings / sizeof *headings);
+	for (size_t i = 0; i < reply->n_servers; i++) {
+		const Ormd__V1__ServerInfo *server = reply->servers[i];
+		char text[ORMCTL_TEXT_SIZE];
+
+		ormctl_table_add(&table, "%s", server->address ? server->address : "");
+		ormctl_table_add(&table, "%s", server->host ? server->host : "");
+		ormctl_table_add(&table, "%s", ormctl_duration(server->age_ms, text));
+		ormctl_table_add(&table, "%s", ormctl_duration(server->seen_ms, text));
+		ormctl_table_add(&table, "%" PRIu64, server->sessions);
+		ormctl_table_add(&table, "%s", server->dead ? "dead" : server->asked ? "alive, asked" : "alive");
+	}
+	code = ormctl_table_print(&table);
+	ormctl_table_fini(&table);
+	return code;
+}
+
+static int run_servers(ormctl *ctl)
+{
+	const Ormd__V1__ServersRequest request = ORMD__V1__SERVERS_REQUEST__INIT;
+	ProtobufCMessage *message = NULL;
+	const int code = ormctl_call(ctl, &ormd__v1__admin__descriptor, "Servers", &request.base, &message, NULL);
+
+	if (code != ORMCTL_OK)
+		return code;
+	if (ctl->json)
+		return ormctl_print_json(message);
+
+	const Ormd__V1__ServersReply *reply = (const Ormd__V1__ServersReply *)message;
+
+	if (reply->n_servers > 0)
+		return show_servers(reply);
+	puts("this database has one server: the one that was asked");
+	return ORMCTL_OK;
+}
+
+static int run_where(ormctl *ctl)
+{
+	Ormd__V1__WhereRequest request = ORMD__V1__WHERE_REQUEST__INIT;
+	ProtobufCMessage *message = NULL;
+	bool absent = false;
+	int code;
+
+	request.name = (char *)(uintptr_t)ctl->argument;
+	code = ormctl_call(ctl, &ormd__v1__admin__descriptor, "Where", &request.base, &message, &absent);
+	if (absent)
+		return ormctl_fail(EX_NOINPUT, "no server of this database has a session named '%s'", ctl->argument);
+	if (code != ORMCTL_OK)
+		return code;
+	if (ctl->json)
+		return ormctl_print_json(message);
+
+	const Ormd__V1__WhereReply *reply = (const Ormd__V1__WhereReply *)message;
+
+	printf("%s on %s\n", ormctl_clean(reply->address, &ctl->arena), ormctl_clean(reply->host, &ctl->arena));
+	return ORMCTL_OK;
+}
+
 /* ---- health, ping, services ------------------------------------------------------------------------------------ */
 
 static int ask_health(ormctl *ctl, const char *service, const Ormd__Rpc__V1__HealthCheckResponse **reply)
@@ -384,6 +450,8 @@ const ormctl_command ormctl_commands[] = {
 	{"participants", "SESSION", "The processes in a session", run_participants},
 	{"pending", "SESSION", "Its changes that are not committed yet", run_pending},
 	{"schema", NULL, "The models that programs have declared", run_schema},
+	{"servers", NULL, "All servers of the database", run_servers},
+	{"where", "NAME", "Which server has this shared session?", run_where},
 	{"health", "[SERVICE]", "Is the server, or one of its services, serving?", run_health},
 	{"ping", NULL, "How long does one call take?", run_ping},
 	{"services", NULL, "The services and methods that the server offers", run_services},

@@ -24,11 +24,11 @@ static bool same(const char *a, const char *b)
 
 static const char *type_name(const column_spec *column)
 {
-	static const char *const names[] = {"none", "bool",  "int32", "int64", "double",
-					    "text", "bytes", "date",  "time",  "datetime"};
+	static const char *const names[ORM_TYPE_MAX + 1] = {"none",  "bool", "int32", "int64",    "double",  "text", "bytes",
+							    "date", "time", "datetime", "decimal", "uuid", "json"};
 	const int type = column->has_type ? (int)column->type : 0;
 
-	return type >= 0 && (size_t)type < sizeof names / sizeof *names ? names[type] : "?";
+	return type >= 0 && type <= ORM_TYPE_MAX ? names[type] : "?";
 }
 
 static void print_type(const column_spec *column, orm_buffer *out)
@@ -36,6 +36,8 @@ static void print_type(const column_spec *column, orm_buffer *out)
 	orm_buffer_puts(out, type_name(column));
 	if (column->max_length)
 		orm_buffer_printf(out, "(%u)", column->max_length);
+	if (column->precision)
+		orm_buffer_printf(out, "(%u, %u)", column->precision, column->scale);
 }
 
 /* The number of a model; n_models: there is none of that name. */

@@ -7,6 +7,7 @@
  */
 #include "server/daemon.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "server/codec.h"
 #include "server/host.h"
 #include "server/liveness.h"
+#include "server/presence.h"
 
 #define DEFAULT_PENDING 1000
 #define MOST_PENDING    10000
@@ -449,6 +451,99 @@ static void models(rpc_call *call, const ProtobufCMessage *message, void *contex
 	rpc_call_reply(call, &reply.base);
 }
 
+/* ---- Servers, Where ------------------------------------------------------------------------------------------ */
+
+static int64_t deadline_of(const ormd_daemon *daemon, const rpc_call *call)
+{
+	const int64_t own_us = orm_deadline_in_ms(daemon->config->wait_ms);
+	const int64_t asked_us = rpc_call_deadline(call);
+
+	return asked_us && asked_us < own_us ? asked_us : own_us;
+}
+
+static Ormd__V1__ServerInfo *describe_server(const ormd_directory_server *server, orm_arena *arena)
+{
+	Ormd__V1__ServerInfo *info = orm_arena_alloc(arena, sizeof *info);
+
+	if (!info)
+		return NULL;
+	*info = (Ormd__V1__ServerInfo)ORMD__V1__SERVER_INFO__INIT;
+	info->has_id = true;
+	info->id = server->id;
+	info->address = unconst(server->address);
+	info->host = unconst(server->host);
+	info->has_age_ms = true;
+	info->age_ms = (uint64_t)(server->age_ms > 0 ? server->age_ms : 0);
+	info->has_seen_ms = true;
+	info->seen_ms = (uint64_t)server->seen_ms;
+	info->has_sessions = true;
+	info->sessions = (uint64_t)server->n_sessions;
+	info->has_dead = info->dead = server->is_dead;
+	info->has_asked = info->asked = server->is_own;
+	return info;
+}
+
+static void servers(rpc_call *call, const ProtobufCMessage *message, void *context)
+{
+	ormd_daemon *daemon = context;
+	ormd_directory *directory = ormd_presence_directory(daemon->presence);
+	orm_arena *arena = rpc_call_arena(call);
+	Ormd__V1__ServersReply reply = ORMD__V1__SERVERS_REPLY__INIT;
+	ormd_directory_server *list = NULL;
+	size_t n = 0;
+	orm_error error;
+
+	(void)message;
+	if (directory && ormd_directory_list(directory, deadline_of(daemon, call), arena, &list, &n, &error) != ORM_OK) {
+		ormd_fail_call(call, &error, NULL);
+		return;
+	}
+	reply.servers = orm_arena_calloc(arena, n + 1, sizeof *reply.servers);
+	for (size_t i = 0; reply.servers && i < n; i++) {
+		reply.servers[i] = describe_server(&list[i], arena);
+		if (!reply.servers[i])
+			reply.servers = NULL;
+	}
+	if (!reply.servers) {
+		fail_out_of_memory(call);
+		return;
+	}
+	reply.n_servers = n;
+	rpc_call_reply(call, &reply.base);
+}
+
+static void where(rpc_call *call, const ProtobufCMessage *message, void *context)
+{
+	ormd_daemon *daemon = context;
+	const char *name = ((const Ormd__V1__WhereRequest *)message)->name;
+	ormd_directory *directory = ormd_presence_directory(daemon->presence);
+	ormd_host *host = name ? ormd_host_find_named(daemon, name) : NULL;
+	Ormd__V1__WhereReply reply = ORMD__V1__WHERE_REPLY__INIT;
+	ormd_directory_owner owner = {0};
+	orm_error error = {0};
+
+	if (!name || !*name) {
+		orm_fail(&error, ORM_EINVAL, "which session? Give its name");
+	} else if (directory) {
+		ormd_directory_find(directory, name, deadline_of(daemon, call), &owner, &error);
+	} else if (host) {
+		owner.is_own = true;
+		snprintf(owner.address, sizeof owner.address, "%s", rpc_server_address(daemon->rpc, 0));
+		gethostname(owner.host, sizeof owner.host - 1);
+	}
+	ormd_host_unref(host);
+	if (!error.code && !owner.address[0])
+		orm_fail(&error, ORM_ENOTFOUND, "there is no session named '%s'", name);
+	if (error.code) {
+		ormd_fail_call(call, &error, NULL);
+		return;
+	}
+	reply.address = owner.address;
+	reply.host = owner.host;
+	reply.has_asked = reply.asked = owner.is_own;
+	rpc_call_reply(call, &reply.base);
+}
+
 /* ---- the service --------------------------------------------------------------------------------------------- */
 
 /* Not in a lane's order: whoever looks in must not wait for what hangs. */
@@ -457,6 +552,8 @@ static const rpc_method methods[] = {
 	{.name = "Sessions", .handle = sessions, .unordered = true},
 	{.name = "Pending", .handle = pending, .unordered = true},
 	{.name = "Models", .handle = models, .unordered = true},
+	{.name = "Servers", .handle = servers, .unordered = true},
+	{.name = "Where", .handle = where, .unordered = true},
 };
 
 void ormd_service_admin_add(ormd_daemon *daemon)

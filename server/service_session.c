@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Service Session: the calls of a unit of work, except those that read rows (service_query.c). */
+/* Service Session: the calls of a unit of work, except Open (service_open.c) and those that read rows (service_query.c). */
 #include "server/session_call.h"
 
 #include "base/clock.h"
@@ -195,129 +195,6 @@ out:
 	return status;
 }
 
-/* ---- Open ---- */
-
-typedef struct open_call {
-	ormd_task                    task;
-	ormd_daemon                 *daemon;
-	rpc_call                    *call;
-	const Ormd__V1__OpenRequest *request;
-	const orm_registry          *registry;
-	bool                         created;
-} open_call;
-
-static void open_session(rpc_call *call, const ProtobufCMessage *message, void *context);
-
-static void leave_at_once(ormd_host *host, ormd_member *member, const char *reason)
-{
-	ormd_host_leave(host, member, true, reason);
-}
-
-static ormd_turn run_open(ormd_host *host, ormd_task *task)
-{
-	open_call *this = (open_call *)task;
-	orm_error  error = {0};
-	if (host->ended) {
-		/* Its last participant left while this call was queued: begin again, with a new one. */
-		open_session(this->call, &this->request->base, this->daemon);
-		return ORMD_TURN_OVER;
-	}
-	const rpc_peer *peer = rpc_call_peer(this->call);
-	char            name[64];
-	if (this->request->participant && *this->request->participant)
-		snprintf(name, sizeof name, "%.60s", this->request->participant);
-	else
-		snprintf(name, sizeof name, "pid %lld", (long long)peer->pid);
-	ormd_member *member = NULL;
-	if (host->name && orm_registry_compare(ormd_session_registry(host->session), this->registry, &error) < 0)
-		goto failed;
-	if (!(member = ormd_host_join(host, name, peer, &error)))
-		goto failed;
-	if (rpc_call_cancelled(this->call)) {
-		/* The client went before it was watched: nobody will tell of its death any more. */
-		leave_at_once(host, member, "its connection closed while it joined");
-		orm_fail(&error, ORM_ECANCELLED, "the client has gone");
-		goto failed;
-	}
-	Ormd__V1__OpenReply reply = ORMD__V1__OPEN_REPLY__INIT;
-	if (ormd_session_call_sync(host, member->number, 0, rpc_call_arena(this->call), &reply.sync, &error) < 0) {
-		leave_at_once(host, member, "it could not be told what is in the session");
-		goto failed;
-	}
-	reply.has_session = reply.has_participant = reply.has_fence = reply.has_created = true;
-	reply.session = host->id;
-	reply.participant = member->number;
-	reply.fence = member->fence;
-	reply.created = this->created;
-	rpc_call_reply(this->call, &reply.base);
-	return ORMD_TURN_OVER;
-failed:
-	if (!host->members)
-		ormd_host_close(host);
-	ormd_fail_call(this->call, &error, NULL);
-	return ORMD_TURN_OVER;
-}
-
-/* The shared session of this name: found, or made unless it must exist. With a reference. */
-static ormd_host *find_or_open(ormd_daemon *daemon, const Ormd__V1__OpenRequest *request, const orm_registry *registry, bool *created,
-                               orm_error *error)
-{
-	const char          *name = request->name;
-	ormd_session_options options = {
-		.name = name,
-		.on_death = request->on_death == ORMD__V1__ON_DEATH__ON_DEATH_KEEP ? ORMD_ON_DEATH_KEEP : ORMD_ON_DEATH_ROLLBACK,
-		.isolation = (orm_isolation)request->isolation,
-	};
-	if ((unsigned)request->isolation > ORM_SERIALIZABLE) {
-		orm_fail(error, ORM_EINVAL, "a session was asked for with an unknown isolation level, %d", (int)request->isolation);
-		return NULL;
-	}
-	for (;;) {
-		ormd_host *host = name ? ormd_host_find_named(daemon, name) : NULL;
-		if (host)
-			return host;
-		if (request->must_exist) {
-			orm_fail(error, ORM_ENOTFOUND, "there is no session named '%s'", name ? name : "");
-			return NULL;
-		}
-		if ((host = ormd_host_open(daemon, registry, &options, error))) {
-			*created = true;
-			return host;
-		}
-		if (error->code != ORM_EEXIST)
-			return NULL;
-		orm_error_clear(error); /* another has just made it: find it */
-	}
-}
-
-static void open_session(rpc_call *call, const ProtobufCMessage *message, void *context)
-{
-	ormd_daemon                 *daemon = context;
-	const Ormd__V1__OpenRequest *request = (const Ormd__V1__OpenRequest *)message;
-	orm_error                    error = {0};
-	const orm_registry          *registry = ormd_daemon_find_registry(daemon, request->registry);
-	open_call                   *this = orm_arena_calloc(rpc_call_arena(call), 1, sizeof *this);
-	ormd_host                   *host = NULL;
-	if (!registry)
-		orm_fail(&error, ORM_ELOST, "the server has been restarted and does not know these models: connect again");
-	else if (!this)
-		orm_fail(&error, ORM_ENOMEM, "the server is out of memory");
-	else if (request->name && (!*request->name || strlen(request->name) > 200 || !orm_utf8_valid(request->name, strlen(request->name))))
-		orm_fail(&error, ORM_EINVAL, "a session's name has 1 to 200 bytes of UTF-8");
-	else
-		host = find_or_open(daemon, request, registry, &this->created, &error);
-	if (!host) {
-		ormd_fail_call(call, &error, NULL);
-		return;
-	}
-	this->task.run = run_open;
-	this->daemon = daemon;
-	this->call = call;
-	this->request = request;
-	this->registry = registry;
-	ormd_host_submit(host, &this->task);
-}
-
 /* ---- Publish ---- */
 
 static ormd_turn work_publish(ormd_session_call *this)
@@ -373,6 +250,7 @@ static void answer_commit(commit_call *this)
 	Ormd__V1__CommitReply  reply = ORMD__V1__COMMIT_REPLY__INIT;
 	Ormd__V1__CommitResult result = ORMD__V1__COMMIT_RESULT__INIT;
 	bool                   committed = this->status == ORM_OK;
+	bool                   lost = this->status == ORM_ELOST && host->fence; /* the answer takes `this` along */
 	orm_crash_point("before-reply");
 	if (committed && sync_if_it_fits(call, &reply.sync, &this->error) == ORM_OK) {
 		result.keys = ormd_encode_keys(this->published.keys, this->published.n_keys, arena);
@@ -384,6 +262,8 @@ static void answer_commit(commit_call *this)
 			orm_fail(&this->error, this->status < 0 ? this->status : ORM_EINTERNAL, "the commit failed");
 		ormd_session_call_fail(call, &this->error, &this->published, true);
 	}
+	if (lost)
+		ormd_host_lose(host);
 	ormd_host_release(host);
 }
 
@@ -563,7 +443,7 @@ static void close_session(rpc_call *call, const ProtobufCMessage *message, void 
 void ormd_service_session_add(ormd_daemon *daemon)
 {
 	static const rpc_method methods[] = {
-		{.name = "Open", .handle = open_session},
+		{.name = "Open", .handle = ormd_handle_open},
 		{.name = "Publish", .handle = publish, .try_inline = try_publish},
 		{.name = "Commit", .handle = commit, .try_inline = try_commit},
 		{.name = "Rollback", .handle = rollback},

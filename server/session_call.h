@@ -54,6 +54,9 @@ orm_status ormd_session_call_sync(ormd_host *host, uint32_t participant, uint64_
 /* End the call with this error, and with what others did. `published` may be NULL. */
 void ormd_session_call_fail(ormd_session_call *this, const orm_error *error, const ormd_published *published, bool draft_published);
 
+/* service_open.c */
+void ormd_handle_open(rpc_call *call, const ProtobufCMessage *message, void *daemon);
+
 /* service_query.c */
 void ormd_handle_query(rpc_call *call, const ProtobufCMessage *message, void *daemon);
 void ormd_handle_load(rpc_call *call, const ProtobufCMessage *message, void *daemon);

@@ -21,6 +21,7 @@
 #define WRITER_BUSY_MS  250   /* then the queue looks at its deadlines, and tries again */
 #define ROW_LOCK_MS     10000 /* for a row that somebody else has locked, where the engine knows such locks */
 #define REPLICA_MS      2000  /* to reach a replica, before the next one is tried */
+#define REPLICA_REST_MS 5000  /* before one that was not reached is tried again */
 #define SETUP_TRIES     5     /* servers that start together may make the same tables */
 
 void ormd_database_log(const ormd_database *database, int level, const char *format, ...)
@@ -56,6 +57,8 @@ static orm_status make_system_tables(ormd_connection *connection, orm_error *err
 		status = driver->begin(connection, ORM_ISOLATION_DEFAULT, error);
 	if (status == ORM_OK)
 		status = ormd_ddl_create_system(driver->dialect, emit, connection, error);
+	if (status == ORM_OK && !driver->single_writer)
+		status = ormd_ddl_create_directory(driver->dialect, emit, connection, error);
 	if (status == ORM_OK && driver->dialect->transactional_ddl)
 		return driver->commit(connection, error);
 	driver->rollback(connection);
@@ -137,13 +140,13 @@ static bool make_pools(ormd_database *database, const ormd_database_options *opt
 	const uint32_t n_readers = options->n_readers ? options->n_readers : DEFAULT_READERS;
 
 	database->readers = new_pool(driver, options->url, n_readers, &reader, "reading");
-	database->replicas = calloc(options->n_replicas + 1, sizeof(ormd_pool *));
+	database->replicas = calloc(options->n_replicas + 1, sizeof *database->replicas);
 	if (!database->readers || !database->replicas)
 		return false;
 	for (size_t i = 0; i < options->n_replicas; i++) {
-		database->replicas[i] =
+		database->replicas[i].pool =
 			new_pool(driver, options->replicas[i], n_readers, &replica, "reading from a replica");
-		if (!database->replicas[i])
+		if (!database->replicas[i].pool)
 			return false;
 		database->n_replicas++;
 	}
@@ -161,7 +164,7 @@ static void free_memory(ormd_database *database)
 {
 	ormd_pool_free(database->readers);
 	for (size_t i = 0; i < database->n_replicas; i++)
-		ormd_pool_free(database->replicas[i]);
+		ormd_pool_free(database->replicas[i].pool);
 	ormd_pool_free(database->writers);
 	ormd_pool_free(database->pinned);
 	while (database->lost) {
@@ -332,13 +335,17 @@ ormd_connection *ormd_database_take_replica(ormd_database *database, int64_t dea
 	const size_t first = database->n_replicas ? atomic_fetch_add(&database->next_replica, 1) : 0;
 
 	for (size_t i = 0; i < database->n_replicas; i++) {
-		ormd_pool *pool = database->replicas[(first + i) % database->n_replicas];
+		database_replica *replica = &database->replicas[(first + i) % database->n_replicas];
 		const int64_t soon_us = orm_deadline_in_ms(REPLICA_MS);
-		ormd_connection *connection =
-			ormd_pool_take(pool, soon_us < deadline_us ? soon_us : deadline_us, error);
+		ormd_connection *connection;
 
+		if (atomic_load(&replica->not_before_us) > orm_clock_us())
+			continue;
+		connection = ormd_pool_take(replica->pool, soon_us < deadline_us ? soon_us : deadline_us, error);
 		if (connection)
 			return connection;
+		ormd_database_log(database, LOG_WARNING, "a replica is left out for a while: %s", error->message);
+		atomic_store(&replica->not_before_us, orm_deadline_in_ms(REPLICA_REST_MS));
 	}
 	return ormd_database_take_reader(database, deadline_us, error);
 }

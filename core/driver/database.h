@@ -97,6 +97,7 @@ typedef struct ormd_job {
 	int64_t      deadline_us;   /* for getting a turn, on orm_clock_us's clock; 0: the database's wait_ms from now */
 	orm_isolation isolation;
 	bool         alone;         /* not grouped with others: DDL */
+	bool         bookkeeping;   /* a server's own, nobody's unit: counts as none, in the statistics and at crash points */
 	struct ormd_job *next;      /* the database's */
 	orm_status   status;        /* the database's */
 	orm_error    error;         /* the database's */

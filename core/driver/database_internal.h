@@ -33,6 +33,11 @@ typedef struct lost_backend {
 	char backend[ORMD_BACKEND_SIZE];
 } lost_backend;
 
+typedef struct database_replica {
+	ormd_pool *pool;
+	_Atomic(int64_t) not_before_us; /* it could not be reached: until then nobody tries */
+} database_replica;
+
 struct ormd_database {
 	const ormd_driver *driver;
 	char *url;
@@ -50,7 +55,7 @@ struct ormd_database {
 	bool log_is_long;        /* has been reported */
 
 	ormd_pool *readers;
-	ormd_pool **replicas;
+	database_replica *replicas;
 	size_t n_replicas;
 	_Atomic(size_t) next_replica;
 	ormd_pool *writers;  /* NULL: one connection writes */

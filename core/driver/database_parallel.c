@@ -58,16 +58,18 @@ void ormd_database_end_lost(ormd_database *database, ormd_connection *connection
 
 /* ---- one job ------------------------------------------------------------------------------------------------ */
 
-static orm_status commit(ormd_connection *connection, orm_error *error)
+static orm_status commit(ormd_connection *connection, ormd_job *job)
 {
 	const int64_t patient_us = orm_deadline_in_ms(COMMIT_MS);
 	orm_status status;
 
 	if (connection->deadline_us < patient_us)
 		connection->deadline_us = patient_us;
-	orm_crash_point("before-commit");
-	status = connection->driver->commit(connection, error);
-	orm_crash_point("after-commit");
+	if (!job->bookkeeping)
+		orm_crash_point("before-commit");
+	status = connection->driver->commit(connection, &job->error);
+	if (!job->bookkeeping)
+		orm_crash_point("after-commit");
 	return status;
 }
 
@@ -88,7 +90,7 @@ static orm_status run_in_transaction(ormd_connection *connection, ormd_job *job)
 	/* No check_deferred: nothing but this unit is in the transaction, so its COMMIT may be the one to be refused; a
 	 * round trip less. */
 	if (status == ORM_OK && job->end == ORMD_JOB_COMMIT && is_open)
-		return commit(connection, &job->error);
+		return commit(connection, job);
 	if (!connection->lost)
 		driver->rollback(connection);
 	return status;
@@ -172,6 +174,11 @@ static orm_status run_job(ormd_database *database, ormd_job *job, uint64_t *n_ag
 				"the connection was lost during the commit, and its outcome could not be asked yet: %s",
 				said);
 	}
+	if (in_doubt)
+		ormd_database_log(database, LOG_INFO,
+				  "a commit was in doubt, since its connection was lost; its id told what became of it "
+				  "(%s, tries: %d)",
+				  orm_status_name(status), (int)*n_again + 1);
 	if (status != ORM_OK && job->error.code != status)
 		orm_fail(&job->error, status, "the unit failed without saying why (%s)", orm_status_name(status));
 	return status;
@@ -189,7 +196,7 @@ static void count(ormd_database *database, const ormd_job *job, uint64_t n_again
 		stats->failed++;
 	} else if (job->end == ORMD_JOB_ROLLBACK) {
 		stats->rolled_back++;
-	} else {
+	} else if (!job->bookkeeping) {
 		stats->commits++;
 		stats->groups++;
 	}

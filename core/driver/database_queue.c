@@ -322,7 +322,8 @@ orm_status ormd_database_run(ormd_database *database, ormd_job *job, orm_error *
 			.end = job->end,
 			.deadline_us = job->deadline_us,
 			.isolation = job->isolation,
-			.alone = job->alone},
+			.alone = job->alone,
+			.bookkeeping = job->bookkeeping},
 		.original = job,
 		.database = database,
 	};

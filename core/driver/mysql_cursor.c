@@ -53,7 +53,12 @@ static size_t put_cell(orm_vector_builder *vector, const orm_value *value)
 	case ORM_DOUBLE:
 		orm_vector_builder_put_double(vector, value->number);
 		return sizeof(double);
+	case ORM_UUID:
+		orm_vector_builder_put_uuid(vector, value->bytes);
+		return sizeof(orm_uuid);
 	case ORM_TEXT:
+	case ORM_DECIMAL:
+	case ORM_JSON:
 		orm_vector_builder_put_text(vector, value->text, value->size);
 		return (size_t)value->size + 1;
 	case ORM_BYTES:

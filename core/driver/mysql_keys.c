@@ -101,6 +101,26 @@ static orm_status ask_next(mysql_connection *connection, const char *sql, int64_
 	return ORM_OK;
 }
 
+/*
+ * On a cluster the row is told before the statement is certified, and one that was refused then is run again by the
+ * node, which tells another row after the first. In a transaction the COMMIT is what is refused, and nothing is run
+ * again.
+ */
+static orm_status ask_next_on_cluster(mysql_connection *connection, const char *sql, int64_t *next, bool *is_full,
+				      orm_error *error)
+{
+	orm_error ignored;
+	orm_status status = ormd_mysql_execute(connection, "START TRANSACTION", error);
+
+	if (status == ORM_OK)
+		status = ask_next(connection, sql, next, is_full, error);
+	if (status == ORM_OK)
+		status = ormd_mysql_execute(connection, "COMMIT", error);
+	if (status != ORM_OK && !connection->base.lost)
+		(void)ormd_mysql_execute(connection, "ROLLBACK", &ignored);
+	return status;
+}
+
 static orm_status raise(mysql_connection *connection, const orm_mapper *mapper, uint32_t count, int64_t *next,
 			orm_error *error)
 {
@@ -114,7 +134,8 @@ static orm_status raise(mysql_connection *connection, const orm_mapper *mapper, 
 	if (sql.failed)
 		status = orm_fail(error, ORM_ENOMEM, "out of memory");
 	for (int i = 0; i < MAX_TRIES && status == ORM_ERETRY; i++)
-		status = ask_next(connection, sql.data, next, &is_full, error);
+		status = connection->is_cluster ? ask_next_on_cluster(connection, sql.data, next, &is_full, error)
+						: ask_next(connection, sql.data, next, &is_full, error);
 	orm_buffer_fini(&sql);
 	if (is_full || (status == ORM_OK && is_int32 && *next - 1 > INT32_MAX))
 		return fail_full(mapper, count, is_int32, error);

@@ -31,7 +31,10 @@ enum enum_field_types ormd_mysql_parameter_type(orm_type type)
 	case ORM_DOUBLE:
 		return MYSQL_TYPE_DOUBLE;
 	case ORM_BYTES:
+	case ORM_UUID:
 		return MYSQL_TYPE_BLOB;
+	case ORM_DECIMAL:
+		return MYSQL_TYPE_NEWDECIMAL; /* a string would be compared as a double */
 	case ORM_DATE:
 		return MYSQL_TYPE_DATE;
 	case ORM_TIME:
@@ -116,6 +119,9 @@ static const char *set_cell(MYSQL_BIND *bind, mysql_parameter *parameter, const 
 			       : "is not a number (NaN) or infinite, which MariaDB cannot keep; use NULL";
 	case ORM_TEXT:
 	case ORM_BYTES:
+	case ORM_DECIMAL:
+	case ORM_UUID:
+	case ORM_JSON:
 		set_text(bind, parameter, value);
 		return NULL;
 	case ORM_DATE:
@@ -286,6 +292,19 @@ static bool read_text(const MYSQL_FIELD *field, const unsigned char *at, bool bi
 	return binary || orm_utf8_valid(value->text, value->size);
 }
 
+/* DECIMAL comes as text, with as many digits after the point as its column has. */
+static bool read_decimal(const MYSQL_FIELD *field, const unsigned char *at, orm_value *value)
+{
+	if (field->type != MYSQL_TYPE_NEWDECIMAL)
+		return false;
+
+	const raw_cell cell = with_size(at);
+
+	value->bytes = cell.bytes;
+	value->size = (uint32_t)cell.size;
+	return cell.size < ORM_DECIMAL_SIZE;
+}
+
 /* Zero dates, which a laxer sql_mode lets in, are none. */
 static bool read_date(raw_cell cell, int64_t *days)
 {
@@ -349,6 +368,12 @@ static bool read_cell(const MYSQL_FIELD *field, const unsigned char *at, orm_typ
 	case ORM_TEXT:
 	case ORM_BYTES:
 		return read_text(field, at, type == ORM_BYTES, value);
+	case ORM_DECIMAL:
+		return read_decimal(field, at, value);
+	case ORM_UUID:
+		return read_text(field, at, true, value) && value->size == sizeof(orm_uuid);
+	case ORM_JSON:
+		return read_text(field, at, false, value) && orm_json_valid(value->text, value->size);
 	case ORM_DATE:
 		return field->type == MYSQL_TYPE_DATE && read_date(with_size(at), &value->integer);
 	case ORM_TIME:

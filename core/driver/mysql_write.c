@@ -53,7 +53,7 @@ static size_t row_size(const orm_value *values, size_t n_values)
 	size_t size = 0;
 
 	for (size_t i = 0; i < n_values; i++) {
-		const bool has_size = values[i].type == ORM_TEXT || values[i].type == ORM_BYTES;
+		const bool has_size = orm_type_is_borrowed(values[i].type);
 
 		size += PARAMETER_OVERHEAD + (has_size && !values[i].null ? values[i].size : 0);
 	}

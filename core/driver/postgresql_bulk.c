@@ -116,7 +116,7 @@ orm_status ormd_pg_take_arrays(const PGresult *result, ormd_write *write, orm_er
 		orm_value place;
 
 		if (!ormd_pg_cell(ORM_INT64, PQftype(result, 0), PQgetvalue(result, (int)i, 0),
-				  (size_t)PQgetlength(result, (int)i, 0), &place) ||
+				  (size_t)PQgetlength(result, (int)i, 0), NULL, &place) ||
 		    place.integer < 1 || (uint64_t)place.integer > write->n_rows)
 			return orm_fail(error, ORM_EINTERNAL, "the server names a row that was not sent");
 		write->affected[place.integer - 1]++;

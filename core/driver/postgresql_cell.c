@@ -28,10 +28,13 @@ enum {
 	OID_FLOAT8 = 701,
 	OID_BPCHAR = 1042,
 	OID_VARCHAR = 1043,
+	OID_JSON = 114,
 	OID_DATE = 1082,
 	OID_TIME = 1083,
 	OID_TIMESTAMP = 1114,
-	OID_TIMESTAMPTZ = 1184
+	OID_TIMESTAMPTZ = 1184,
+	OID_NUMERIC = 1700,
+	OID_UUID = 2950
 };
 
 typedef struct type_oids {
@@ -40,9 +43,10 @@ typedef struct type_oids {
 } type_oids;
 
 static const type_oids oids[ORM_TYPE_MAX + 1] = {
-	[ORM_BOOL] = {OID_BOOL, 1000},     [ORM_INT32] = {OID_INT4, 1007}, [ORM_INT64] = {PG_OID_INT8, 1016},
-	[ORM_DOUBLE] = {OID_FLOAT8, 1022}, [ORM_TEXT] = {OID_TEXT, 1009},  [ORM_BYTES] = {OID_BYTEA, 1001},
-	[ORM_DATE] = {OID_DATE, 1182},     [ORM_TIME] = {OID_TIME, 1183},  [ORM_DATETIME] = {OID_TIMESTAMPTZ, 1185},
+	[ORM_BOOL] = {OID_BOOL, 1000},       [ORM_INT32] = {OID_INT4, 1007}, [ORM_INT64] = {PG_OID_INT8, 1016},
+	[ORM_DOUBLE] = {OID_FLOAT8, 1022},   [ORM_TEXT] = {OID_TEXT, 1009},  [ORM_BYTES] = {OID_BYTEA, 1001},
+	[ORM_DATE] = {OID_DATE, 1182},       [ORM_TIME] = {OID_TIME, 1183},  [ORM_DATETIME] = {OID_TIMESTAMPTZ, 1185},
+	[ORM_DECIMAL] = {OID_NUMERIC, 1231}, [ORM_UUID] = {OID_UUID, 2951},  [ORM_JSON] = {OID_JSON, 199},
 };
 
 Oid ormd_pg_oid(orm_type type)
@@ -110,7 +114,13 @@ orm_status ormd_pg_put(const orm_value *value, orm_buffer *out, orm_error *error
 	char cell[8];
 	size_t size;
 
-	if (value->type == ORM_TEXT || value->type == ORM_BYTES) {
+	if (value->type == ORM_DECIMAL) {
+		char numeric[PG_NUMERIC_SIZE];
+
+		orm_buffer_put(out, numeric, ormd_pg_put_numeric(value->text, value->size, numeric));
+		return ORM_OK;
+	}
+	if (orm_type_is_borrowed(value->type)) {
 		orm_buffer_put(out, value->size ? value->bytes : "", value->size);
 		return ORM_OK;
 	}
@@ -165,7 +175,14 @@ orm_status ormd_pg_encode(pg_connection *connection, const orm_value *values, si
 		connection->lengths[i] = 0;
 		if (value->null)
 			continue;
-		if (value->type == ORM_TEXT || value->type == ORM_BYTES) {
+		if (value->type == ORM_DECIMAL) {
+			char *numeric = orm_arena_alloc(&connection->scratch, PG_NUMERIC_SIZE);
+
+			if (!numeric)
+				return orm_fail(error, ORM_ENOMEM, "out of memory");
+			size = ormd_pg_put_numeric(value->text, value->size, numeric);
+			connection->values[i] = numeric;
+		} else if (orm_type_is_borrowed(value->type)) {
 			connection->values[i] = size ? value->text : "";
 		} else {
 			if (!put_fixed(value, cells, &size))
@@ -257,8 +274,11 @@ static bool read_calendar(orm_type type, Oid oid, const char *data, size_t size,
 	return type == ORM_DATETIME;
 }
 
-bool ormd_pg_cell(orm_type type, Oid oid, const char *data, size_t size, orm_value *value)
+bool ormd_pg_cell(orm_type type, Oid oid, const char *data, size_t size, char decimal[ORM_DECIMAL_SIZE],
+		  orm_value *value)
 {
+	size_t decimal_size = 0;
+
 	*value = (orm_value){.type = (uint8_t)type};
 	switch (type) {
 	case ORM_BOOL:
@@ -280,6 +300,20 @@ bool ormd_pg_cell(orm_type type, Oid oid, const char *data, size_t size, orm_val
 		value->bytes = data;
 		value->size = (uint32_t)size;
 		return oid == OID_BYTEA;
+	case ORM_DECIMAL:
+		if (oid != OID_NUMERIC || !ormd_pg_read_numeric(data, size, decimal, &decimal_size))
+			return false;
+		value->text = decimal;
+		value->size = (uint32_t)decimal_size;
+		return true;
+	case ORM_UUID:
+		value->bytes = data;
+		value->size = (uint32_t)size;
+		return oid == OID_UUID && size == sizeof(orm_uuid);
+	case ORM_JSON:
+		value->text = data;
+		value->size = (uint32_t)size;
+		return oid == OID_JSON && orm_utf8_valid(data, size) && orm_json_valid(data, size);
 	case ORM_DATE:
 	case ORM_TIME:
 	case ORM_DATETIME:
@@ -308,9 +342,9 @@ static const char *type_name(Oid oid)
 		{OID_TIME, "a time"},
 		{OID_TIMESTAMP, "a timestamp"},
 		{OID_TIMESTAMPTZ, "a timestamptz"},
-		{1700, "a numeric"},
-		{2950, "a uuid"},
-		{114, "a json"},
+		{OID_NUMERIC, "a numeric"},
+		{OID_UUID, "a uuid"},
+		{OID_JSON, "a json"},
 		{3802, "a jsonb"},
 	};
 

@@ -206,6 +206,7 @@ static pg_cell take_saved(pg_cursor *cursor)
 /* Append one cell as `type`; false: it does not fit. Inline, because every cell of every row read passes here. */
 static inline bool put_cell(const pg_cell *cell, orm_type type, Oid oid, orm_vector_builder *vector, size_t *size)
 {
+	char decimal[ORM_DECIMAL_SIZE];
 	orm_value value;
 
 	if (cell->null) {
@@ -213,7 +214,7 @@ static inline bool put_cell(const pg_cell *cell, orm_type type, Oid oid, orm_vec
 		*size += 1;
 		return true;
 	}
-	if (!ormd_pg_cell(type, oid, cell->data, (size_t)cell->size, &value))
+	if (!ormd_pg_cell(type, oid, cell->data, (size_t)cell->size, decimal, &value))
 		return false;
 	*size += (size_t)cell->size + 1;
 	switch (type) {
@@ -459,7 +460,7 @@ orm_status ormd_pg_ask(pg_connection *connection, const char *sql, const orm_val
 		nulls[i] = PQgetisnull(cursor->result, 0, column);
 		if (!nulls[i] &&
 		    !ormd_pg_cell(ORM_INT64, PQftype(cursor->header, column), PQgetvalue(cursor->result, 0, column),
-				  (size_t)PQgetlength(cursor->result, 0, column), &value))
+				  (size_t)PQgetlength(cursor->result, 0, column), NULL, &value))
 			status = ormd_pg_fail_cell(cursor->header, column, ORM_INT64, NULL, error);
 		cells[i] = value.integer;
 	}

@@ -361,52 +361,80 @@ bool ormd_pg_is_outdated(const PGresult *result)
 										 "RevalidateCachedQuery") == 0);
 }
 
-/* By class, the first two characters: docs, appendix A. */
-static orm_status fail_by_class(pg_connection *connection, const PGresult *result, const char *sql,
-				const orm_mapper *mapper, orm_error *error)
+typedef enum meaning {
+	OTHER = 0,
+	CONSTRAINT,
+	DAMAGED,
+	DISK_FULL,
+	FORBIDDEN,
+	GONE,
+	IN_THE_WAY,
+	READ_ONLY,
+	SHORT_OF_SOMETHING,
+	STOPPED,
+	TOO_MUCH,
+	VALUE
+} meaning;
+
+/* By class, the first two characters, with the exceptions before it (PostgreSQL's documentation, appendix A). */
+static meaning meaning_of(const char *state)
 {
 	static const struct {
 		const char *start;
-		char meaning;
-	} classes[] = {{"40", 'r'},    {"23", 'c'},    {"55P03", 't'}, {"57014", 't'}, {"57P", 'g'}, {"08", 'g'},
-		       {"25006", 'w'}, {"25P03", 'g'}, {"22", 'v'},    {"53100", 'd'}, {"53", 'l'},  {"42", 's'},
-		       {"54", 'b'},    {"28", 'p'},    {"XX001", 'x'}, {"XX002", 'x'}, {"58", 'x'}};
-	const char *state = field(result, PG_DIAG_SQLSTATE);
-	const char *message = field(result, PG_DIAG_MESSAGE_PRIMARY);
-	char meaning = 0;
+		meaning meaning;
+	} classes[] = {
+		{"08", GONE},          {"22", VALUE},
+		{"23", CONSTRAINT},    {"25006", READ_ONLY},
+		{"25P03", GONE},       {"28", FORBIDDEN},
+		{"40002", CONSTRAINT}, {"40", IN_THE_WAY},
+		{"53100", DISK_FULL},  {"53", SHORT_OF_SOMETHING},
+		{"54", TOO_MUCH},      {"55P03", STOPPED},
+		{"57014", STOPPED},    {"57P", GONE},
+		{"58", DAMAGED},       {"XX001", DAMAGED},
+		{"XX002", DAMAGED},
+	};
 
-	for (size_t i = 0; i < sizeof classes / sizeof classes[0] && !meaning; i++)
-		meaning = starts_with(state, classes[i].start) ? classes[i].meaning : 0;
-	switch (meaning) {
-	case 'r':
-		if (is_state(result, "40002"))
-			return fail_constraint(result, sql, mapper, error);
-		return orm_fail(error, ORM_ERETRY, "another transaction got in the way (%.200s); run the unit again",
-				message);
-	case 'c':
+	for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
+		if (starts_with(state, classes[i].start))
+			return classes[i].meaning;
+	}
+	return OTHER;
+}
+
+static orm_status fail_by_class(pg_connection *connection, const PGresult *result, const char *sql,
+				const orm_mapper *mapper, orm_error *error)
+{
+	const char *message = field(result, PG_DIAG_MESSAGE_PRIMARY);
+	const char *state = field(result, PG_DIAG_SQLSTATE);
+
+	switch (meaning_of(state)) {
+	case CONSTRAINT:
 		return fail_constraint(result, sql, mapper, error);
-	case 't':
-		return fail_stopped(connection, result, error);
-	case 'g':
-		return fail_gone(connection, result, error);
-	case 'w':
-		return fail_read_only(connection, error);
-	case 'v':
-		return fail_value(result, sql, error);
-	case 'd':
-		return orm_fail(error, ORM_EDATABASE, "the database's disk is full; make room and try again");
-	case 'l':
-		return orm_fail(error, ORM_EUNAVAILABLE,
-				"the database server is short of something (%.200s); try again later", message);
-	case 'b':
-		return orm_fail(error, ORM_ELIMIT, "a statement or value is beyond PostgreSQL's limits: %.300s",
-				message);
-	case 'p':
-		return orm_fail(error, ORM_EPERM, "PostgreSQL refuses permission: %.300s", message);
-	case 'x':
-		connection->base.lost = starts_with(state, "58");
+	case DAMAGED:
+		connection->base.lost = starts_with(state, "58"); /* the system's own: input, output */
 		return orm_fail(error, ORM_EDATABASE, "the database server's files are damaged or unreadable: %.300s",
 				message);
+	case DISK_FULL:
+		return orm_fail(error, ORM_EDATABASE, "the database's disk is full; make room and try again");
+	case FORBIDDEN:
+		return orm_fail(error, ORM_EPERM, "PostgreSQL refuses permission: %.300s", message);
+	case GONE:
+		return fail_gone(connection, result, error);
+	case IN_THE_WAY:
+		return orm_fail(error, ORM_ERETRY, "another transaction got in the way (%.200s); run the unit again",
+				message);
+	case READ_ONLY:
+		return fail_read_only(connection, error);
+	case SHORT_OF_SOMETHING:
+		return orm_fail(error, ORM_EUNAVAILABLE,
+				"the database server is short of something (%.200s); try again later", message);
+	case STOPPED:
+		return fail_stopped(connection, result, error);
+	case TOO_MUCH:
+		return orm_fail(error, ORM_ELIMIT, "a statement or value is beyond PostgreSQL's limits: %.300s",
+				message);
+	case VALUE:
+		return fail_value(result, sql, error);
 	default:
 		return fail_sql(result, sql, error);
 	}

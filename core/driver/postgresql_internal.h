@@ -191,9 +191,16 @@ Oid ormd_pg_array_oid(orm_type type);
 /* Append the value's binary form. ORM_EINVAL: PostgreSQL has no such value. Not for NULL. */
 orm_status ormd_pg_put(const orm_value *value, orm_buffer *out, orm_error *error);
 
-/* Read a cell of the server's type `oid` strictly as `type`; text and bytes point to `data`, which a NUL follows.
- * False: it does not fit. */
-bool ormd_pg_cell(orm_type type, Oid oid, const char *data, size_t size, orm_value *value);
+/* Read a cell of the server's type `oid` strictly as `type`; text and bytes point to `data`, which a NUL follows, a
+ * decimal to `decimal`. False: it does not fit. */
+bool ormd_pg_cell(orm_type type, Oid oid, const char *data, size_t size, char decimal[ORM_DECIMAL_SIZE],
+		  orm_value *value);
+
+/* A canonical decimal as binary numeric; the bytes it takes. */
+#define PG_NUMERIC_SIZE 64
+size_t ormd_pg_put_numeric(const char *text, size_t size, char cell[PG_NUMERIC_SIZE]);
+/* Back. False: not a number, infinite, malformed, or of more digits than ours have. */
+bool ormd_pg_read_numeric(const char *data, size_t size, char text[ORM_DECIMAL_SIZE], size_t *text_size);
 
 /* Make `values`, `lengths`, `formats` and `types` of the connection say these parameters. */
 orm_status ormd_pg_encode(pg_connection *connection, const orm_value *values, size_t n_values, orm_error *error);

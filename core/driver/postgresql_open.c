@@ -18,10 +18,9 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-#define MAX_PARAMETERS  80
-#define CONNECT_MS      10000 /* for one host, unless the URL has connect_timeout */
-#define IDLE_MS         60000 /* in a transaction, before the server ends it: its user is gone */
-#define DEFAULT_BUSY_MS 5000
+#define MAX_PARAMETERS 80
+#define CONNECT_MS     10000 /* for one host, unless the URL has connect_timeout */
+#define IDLE_MS        60000 /* in a transaction, before the server ends it: its user is gone */
 
 typedef struct parameters {
 	const char *keywords[MAX_PARAMETERS];
@@ -236,7 +235,10 @@ PGconn *ormd_pg_connect(const ormd_open_options *options, int64_t deadline_us, o
 	PGconn *handle;
 
 	if (!given) {
-		fail_url(message, error);
+		if (!message || strncmp(message, "out of memory", strlen("out of memory")) == 0)
+			orm_fail(error, ORM_ENOMEM, "out of memory");
+		else
+			fail_url(message, error);
 		PQfreemem(message);
 		return NULL;
 	}

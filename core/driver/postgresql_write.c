@@ -12,6 +12,7 @@
 orm_status ormd_pg_take_returned(const PGresult *result, int from, ormd_write *write, size_t row, orm_error *error)
 {
 	orm_value *returned = write->returned + row * write->n_returning;
+	char decimal[ORM_DECIMAL_SIZE];
 
 	for (size_t i = 0; i < write->n_returning; i++) {
 		const orm_type type = (orm_type)write->returning[i];
@@ -20,7 +21,7 @@ orm_status ormd_pg_take_returned(const PGresult *result, int from, ormd_write *w
 
 		if (!PQgetisnull(result, from, column) &&
 		    !ormd_pg_cell(type, PQftype(result, column), PQgetvalue(result, from, column),
-				  (size_t)PQgetlength(result, from, column), &value))
+				  (size_t)PQgetlength(result, from, column), decimal, &value))
 			return ormd_pg_fail_cell(result, column, type, write->mapper ? write->mapper->table : NULL,
 						 error);
 		if (!orm_value_copy(&returned[i], &value, write->arena))

@@ -112,6 +112,8 @@ static orm_status set_up(sqlite_connection *connection, bool in_memory, orm_erro
 	    (status = configure(connection, SQLITE_DBCONFIG_ENABLE_FKEY, 1, error)) != ORM_OK ||
 	    (status = configure(connection, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, read_only, error)) != ORM_OK)
 		return status;
+	if ((status = ormd_sqlite_add_functions(connection, error)) != ORM_OK) /* the schema may name them */
+		return status;
 	if (!read_only && (status = use_log(connection, in_memory, error)) != ORM_OK)
 		return status;
 	for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {

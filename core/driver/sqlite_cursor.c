@@ -87,6 +87,16 @@ static bool read_double(sqlite3_value *cell, int storage, double *number)
 	return integer >= -exact && integer <= exact;
 }
 
+/* A decimal comes from ormd_decimal, unless there was no integer for it. */
+static bool is_well_formed(orm_type type, const char *text, size_t size)
+{
+	int64_t units;
+
+	if (type == ORM_DECIMAL)
+		return ormd_sqlite_decimal_units(text, size, &units);
+	return orm_utf8_valid(text, size) && (type == ORM_TEXT || orm_json_valid(text, size));
+}
+
 bool ormd_sqlite_cell(sqlite3_value *cell, orm_type type, orm_value *value)
 {
 	const int storage = sqlite3_value_type(cell);
@@ -109,11 +119,19 @@ bool ormd_sqlite_cell(sqlite3_value *cell, orm_type type, orm_value *value)
 	case ORM_DOUBLE:
 		return read_double(cell, storage, &value->number);
 	case ORM_TEXT:
+	case ORM_DECIMAL:
+	case ORM_JSON:
 		if (storage != SQLITE_TEXT)
 			return false;
 		value->text = (const char *)sqlite3_value_text(cell);
 		value->size = (uint32_t)sqlite3_value_bytes(cell);
-		return value->text && orm_utf8_valid(value->text, value->size);
+		return value->text && is_well_formed(type, value->text, value->size);
+	case ORM_UUID:
+		if (storage != SQLITE_BLOB || sqlite3_value_bytes(cell) != sizeof(orm_uuid))
+			return false;
+		value->bytes = sqlite3_value_blob(cell);
+		value->size = sizeof(orm_uuid);
+		return value->bytes != NULL;
 	case ORM_BYTES:
 		if (storage != SQLITE_BLOB)
 			return false;
@@ -236,6 +254,19 @@ static inline bool fetch_cell(sqlite3_value *cell, orm_type type, orm_vector_bui
 			return false;
 		orm_vector_builder_put_bool(vector, value.boolean);
 		*size += 1;
+		return true;
+	case ORM_DECIMAL:
+	case ORM_JSON:
+		if (!ormd_sqlite_cell(cell, type, &value))
+			return false;
+		orm_vector_builder_put_text(vector, value.text, value.size);
+		*size += value.size + 1;
+		return true;
+	case ORM_UUID:
+		if (!ormd_sqlite_cell(cell, type, &value))
+			return false;
+		orm_vector_builder_put_uuid(vector, value.bytes);
+		*size += sizeof(orm_uuid);
 		return true;
 	case ORM_BYTES:
 		if (!ormd_sqlite_cell(cell, type, &value))

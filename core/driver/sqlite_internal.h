@@ -100,6 +100,11 @@ orm_status ormd_sqlite_fetch(ormd_cursor *cursor, orm_batch_builder *builder, si
 			     size_t *n_rows, bool *done, orm_error *error);
 void ormd_sqlite_close_cursor(ormd_cursor *cursor);
 
+/* The SQL functions that columns of decimals and JSON need; once per connection. */
+orm_status ormd_sqlite_add_functions(sqlite_connection *connection, orm_error *error);
+/* How many of the smallest unit a canonical decimal is: "12.50" is 1250. False: more than SQLite can count. */
+bool ormd_sqlite_decimal_units(const char *text, size_t size, int64_t *units);
+
 /* Read one cell strictly as `type`; text and bytes as SQLite keeps them until the next step. False: it does not fit. */
 bool ormd_sqlite_cell(sqlite3_value *cell, orm_type type, orm_value *value);
 

@@ -6,6 +6,14 @@
 
 #include "base/error.h"
 
+static int bind_decimal(sqlite3_stmt *handle, int place, const orm_value *value)
+{
+	int64_t units;
+
+	return ormd_sqlite_decimal_units(value->text, value->size, &units) ? sqlite3_bind_int64(handle, place, units)
+									   : SQLITE_MISMATCH;
+}
+
 /* Inline, because every value of every row written passes here. */
 static inline int bind_value(sqlite3_stmt *handle, int place, const orm_value *value, sqlite3_destructor_type lifetime)
 {
@@ -24,9 +32,13 @@ static inline int bind_value(sqlite3_stmt *handle, int place, const orm_value *v
 		/* SQLite would keep a NaN as NULL, without a word: see fail_bind. */
 		return value->number != value->number ? SQLITE_MISMATCH
 						      : sqlite3_bind_double(handle, place, value->number);
+	case ORM_DECIMAL:
+		return bind_decimal(handle, place, value);
 	case ORM_TEXT:
+	case ORM_JSON:
 		return sqlite3_bind_text64(handle, place, value->text, value->size, lifetime, SQLITE_UTF8);
 	case ORM_BYTES:
+	case ORM_UUID:
 		/* A NULL pointer would be bound as NULL; an empty value is not that. */
 		return sqlite3_bind_blob64(handle, place, value->size ? value->bytes : "", value->size, lifetime);
 	default:
@@ -40,6 +52,9 @@ static orm_status fail_bind(sqlite_connection *connection, sqlite_statement *sta
 	if (rc == SQLITE_MISMATCH && value->type == ORM_DOUBLE)
 		return orm_fail(error, ORM_EINVAL,
 				"a double is not a number (NaN), which SQLite cannot keep; use NULL");
+	if (rc == SQLITE_MISMATCH && value->type == ORM_DECIMAL)
+		return orm_fail(error, ORM_EINVAL, "the decimal %.*s has more digits than SQLite can keep exactly",
+				(int)value->size, value->text);
 	return ormd_sqlite_fail(connection, rc, statement->sql, error);
 }
 

@@ -28,8 +28,14 @@ void orm_vector_cursor_next(orm_vector_cursor *cursor, orm_value *value)
 		value->number = orm_vector_double_at(vector, row);
 		break;
 	case ORM_TEXT:
+	case ORM_DECIMAL:
+	case ORM_JSON:
 		value->text = orm_vector_cursor_next_text(cursor, &value->size);
 		return;
+	case ORM_UUID:
+		value->bytes = orm_vector_uuid_at(vector, row);
+		value->size = sizeof(orm_uuid);
+		break;
 	case ORM_BYTES:
 		value->bytes = orm_vector_bytes_at(vector, row, &value->size);
 		break;

@@ -15,9 +15,10 @@ typedef struct orm_vector {
 	uint8_t         type;    /* orm_type */
 	const uint8_t  *nulls;   /* bit i%8 of byte i/8 set: row i is NULL; NULL pointer: no row is */
 	const void     *cells;   /* BOOL: uint8_t 0/1; INT32, DATE: int32_t; INT64, TIME, DATETIME: int64_t; DOUBLE: double;
-	                            TEXT: strings, each followed by a NUL (NULL rows: an empty one); BYTES: values end to end.
+	                            TEXT, DECIMAL, JSON: strings, each followed by a NUL (NULL rows: an empty one); BYTES: values end to end;
+	                            UUID: 16 bytes each.
 	                            Aligned to the cell */
-	size_t          size;    /* TEXT, BYTES: bytes in cells */
+	size_t          size;    /* texts, BYTES: bytes in cells */
 	const uint32_t *ends;    /* BYTES: where each row's value ends */
 } orm_vector;
 
@@ -31,9 +32,9 @@ typedef struct orm_batch {
 
 /*
  * Is this batch, made from a peer's message, what it says: known columns, each at most once, the right type, enough cells,
- * text with exactly n_rows terminators and valid UTF-8, ends that rise and stay inside, booleans 0 or 1, times within a day, and NULL
+ * text with exactly n_rows terminators and valid UTF-8, decimals canonical, JSON that is, ends that rise and stay inside, booleans 0 or 1, times within a day, and NULL
  * only in columns that may be? ORM_EPROTOCOL or ORM_EINVAL (naming model and column) otherwise. Lengths over max_length are ORM_EINVAL.
- * `n_cells[i]` is the number of cells that vector i's array really has (BYTES: entries of `ends`; TEXT: not looked at, `size` says all),
+ * `n_cells[i]` is the number of cells that vector i's array really has (BYTES: entries of `ends`; texts: not looked at, `size` says all),
  * `nulls_size[i]` the bytes of its null bitmap: none, or just as many as the rows need. What the sender's format is to blame for is ORM_EPROTOCOL,
  * what its user's values are (NULL, length, UTF-8, time of day) is ORM_EINVAL. A batch without vectors has at most ORM_MAX_BARE_ROWS
  * rows (ORM_ELIMIT), because nothing in the message pays for them.
@@ -79,6 +80,11 @@ static inline int64_t orm_vector_int64_at(const orm_vector *vector, size_t row)
 static inline double orm_vector_double_at(const orm_vector *vector, size_t row)
 {
 	return ((const double *)vector->cells)[row];
+}
+
+static inline const orm_uuid *orm_vector_uuid_at(const orm_vector *vector, size_t row)
+{
+	return (const orm_uuid *)vector->cells + row;
 }
 
 /* NULL for a NULL row, and only then. */
@@ -159,6 +165,12 @@ static inline void orm_vector_builder_put_int64(orm_vector_builder *vector, int6
 static inline void orm_vector_builder_put_double(orm_vector_builder *vector, double cell)
 {
 	orm_buffer_put(&vector->cells, &cell, sizeof cell);
+	orm_vector_builder_note_present(vector);
+}
+
+static inline void orm_vector_builder_put_uuid(orm_vector_builder *vector, const void *bytes)
+{
+	orm_buffer_put(&vector->cells, bytes, sizeof(orm_uuid));
 	orm_vector_builder_note_present(vector);
 }
 

@@ -77,7 +77,12 @@ void orm_vector_builder_put(orm_vector_builder *vector, const orm_value *value)
 	case ORM_DOUBLE:
 		orm_vector_builder_put_double(vector, value->number);
 		break;
+	case ORM_UUID:
+		orm_vector_builder_put_uuid(vector, value->bytes);
+		break;
 	case ORM_TEXT:
+	case ORM_DECIMAL:
+	case ORM_JSON:
 		orm_vector_builder_put_text(vector, value->text, value->size);
 		break;
 	default:
@@ -109,7 +114,7 @@ static void put_end(orm_vector_builder *vector)
 
 void orm_vector_builder_put_null(orm_vector_builder *vector)
 {
-	static const char zeros[sizeof(int64_t)];
+	static const char zeros[sizeof(orm_uuid)];
 	const size_t byte = vector->n_rows / 8;
 
 	grow_nulls(vector);
@@ -119,7 +124,7 @@ void orm_vector_builder_put_null(orm_vector_builder *vector)
 		put_end(vector);
 	else
 		orm_buffer_put(&vector->cells, zeros,
-			       vector->type == ORM_TEXT ? 1 : orm_type_size((orm_type)vector->type));
+			       orm_type_is_text(vector->type) ? 1 : orm_type_size((orm_type)vector->type));
 	vector->n_rows++;
 }
 

@@ -104,6 +104,12 @@ static orm_status check_each_text(const inspection *in)
 		}
 		if (size > 0 && orm_vector_is_null(in->vector, row))
 			return refuse_row(in, ORM_EPROTOCOL, row, "a NULL with a text");
+		if (in->column->type != ORM_TEXT && !orm_vector_is_null(in->vector, row)) {
+			const char *fault = orm_column_text_fault(in->column, text, size);
+
+			if (fault)
+				return refuse_row(in, ORM_EINVAL, row, fault);
+		}
 		text += size + 1;
 	}
 	return ORM_OK;
@@ -140,7 +146,7 @@ static orm_status check_text(const inspection *in)
 		return orm_fail_at(in->error, ORM_EPROTOCOL, in->mapper->name, in->column->name,
 				   "%zu strings end with a NUL in a batch of %zu rows%s", n_terminators, in->n_rows,
 				   size > 0 && text[size - 1] != '\0' ? ", and the last byte is none" : "");
-	if (in->column->max_length > 0 || in->vector->nulls)
+	if (in->column->max_length > 0 || in->vector->nulls || in->column->type != ORM_TEXT)
 		return check_each_text(in);
 	return ORM_OK;
 }
@@ -183,7 +189,7 @@ static orm_status check_vector(const inspection *in, size_t nulls_size)
 
 	if (status != ORM_OK)
 		return status;
-	if (vector->type == ORM_TEXT)
+	if (orm_type_is_text(vector->type))
 		return check_text(in);
 	if (in->n_cells != in->n_rows)
 		return orm_fail_at(in->error, ORM_EPROTOCOL, in->mapper->name, in->column->name,

@@ -20,6 +20,9 @@ static const struct {
 	[ORM_DATE] = {"date", sizeof(int32_t)},
 	[ORM_TIME] = {"time", sizeof(int64_t)},
 	[ORM_DATETIME] = {"datetime", sizeof(int64_t)},
+	[ORM_DECIMAL] = {"decimal", 0},
+	[ORM_UUID] = {"uuid", sizeof(orm_uuid)},
+	[ORM_JSON] = {"json", 0},
 };
 
 /* One model's columns, and what follows from them alone. */
@@ -47,6 +50,8 @@ static bool copy_columns(registry_build *build, size_t number)
 			.index = from->index,
 			.version = from->version,
 			.max_length = from->max_length,
+			.precision = from->precision,
+			.scale = from->scale,
 			.server_default = orm_arena_strdup(arena, from->server_default),
 			.check = orm_arena_strdup(arena, from->check),
 			.foreign_key = ORM_NO_NUMBER,
@@ -54,6 +59,10 @@ static bool copy_columns(registry_build *build, size_t number)
 		if (!columns[i].name || (from->server_default && !columns[i].server_default) ||
 		    (from->check && !columns[i].check))
 			return false;
+		if (from->type == ORM_DECIMAL && from->precision == 0) {
+			columns[i].precision = ORM_DECIMAL_PRECISION;
+			columns[i].scale = ORM_DECIMAL_SCALE;
+		}
 		if (from->primary_key)
 			key[mapper->n_key++] = i;
 		if (from->version)
@@ -184,6 +193,8 @@ static orm_column_spec column_spec(const orm_mapper *mapper, const orm_column *c
 		.index = column->index,
 		.version = column->version,
 		.max_length = column->max_length,
+		.precision = column->precision,
+		.scale = column->scale,
 		.server_default = column->server_default,
 		.check = column->check,
 	};

@@ -34,6 +34,8 @@ typedef struct orm_column_spec {
 	bool          index;
 	bool          version;           /* optimistic version counter: int32 or int64, not nullable */
 	uint32_t      max_length;        /* text: characters (code points); bytes: bytes; 0: no limit */
+	uint8_t       precision;         /* decimal: digits altogether; 0: ORM_DECIMAL_PRECISION of them, ORM_DECIMAL_SCALE after the point */
+	uint8_t       scale;             /* decimal: digits after the point */
 	const char   *server_default;    /* SQL expression, or ORM_DEFAULT_NOW; NULL: none */
 	const char   *check;             /* SQL condition; NULL: none */
 	const char   *references_model;  /* foreign key, else NULL */
@@ -98,6 +100,8 @@ typedef struct orm_column {
 	bool          index;
 	bool          version;
 	uint32_t      max_length;
+	uint8_t       precision;     /* decimal, else 0: never 0 there */
+	uint8_t       scale;
 	const char   *server_default;
 	const char   *check;
 	uint16_t      foreign_key;   /* number of the mapper's foreign key it belongs to, or ORM_NO_NUMBER */
@@ -137,7 +141,7 @@ struct orm_registry {
  * the columns of each are declared one after the other. NULL and ORM_EINVAL naming model and column when the models do not hold together: no
  * primary key, a foreign key to a column that is neither key nor unique or of another type, a relationship
  * without a foreign key or with several and no `via`, names that are empty, too long, doubled or not UTF-8, a nullable
- * key, a version column that is not an integer, set-null on a column that may not be NULL, a check or default that is more than one SQL expression, a table
+ * key, a decimal or JSON document as key, a version column that is not an integer, set-null on a column that may not be NULL, a check or default that is more than one SQL expression, a table
  * of ormd's own ("ormd_..."), and so on. ORM_ENOMEM. The specs are copied. Owned.
  */
 orm_registry *orm_registry_new(const orm_model_spec *specs, size_t n_specs, orm_error *error);
@@ -159,7 +163,19 @@ orm_model_spec *orm_registry_specs(const orm_registry *registry, orm_arena *aren
 /* "bool", "int32", ... as error messages and ormctl spell it. */
 const char *orm_type_name(orm_type type);
 
-/* Bytes of one cell in a batch: 1, 4 or 8; 0 for text and bytes. */
+/* Bytes of one cell in a batch: 1, 4, 8 or 16; 0 where they vary, as in text and bytes. */
 size_t orm_type_size(orm_type type);
+
+/* Text, and what travels and is kept as text is: NUL-terminated UTF-8. `type` is an orm_type. */
+static inline bool orm_type_is_text(unsigned type)
+{
+	return type == ORM_TEXT || type == ORM_DECIMAL || type == ORM_JSON;
+}
+
+/* Is a value of the type a pointer to bytes that are kept elsewhere? */
+static inline bool orm_type_is_borrowed(unsigned type)
+{
+	return orm_type_is_text(type) || type == ORM_BYTES || type == ORM_UUID;
+}
 
 #endif

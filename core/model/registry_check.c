@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
+#include "base/decimal.h"
 #include "base/map.h"
 #include "model/registry_build.h"
 #include "model/value.h"
@@ -144,6 +145,47 @@ static const char *expression_fault(const char *sql)
 	return NULL;
 }
 
+/* What precision and scale there may be, and that a default is a number which every engine can be told exactly. */
+static const char *decimal_fault(const orm_column_spec *column)
+{
+	const bool unset = column->precision == 0;
+	const unsigned precision = unset ? ORM_DECIMAL_PRECISION : column->precision;
+	const unsigned scale = unset ? ORM_DECIMAL_SCALE : column->scale;
+	const char *number = column->server_default;
+	char canonical[ORM_DECIMAL_SIZE];
+	size_t size;
+
+	if (column->type != ORM_DECIMAL)
+		return column->precision > 0 || column->scale > 0
+			       ? "has a precision or scale, which only decimals have: remove it"
+			       : NULL;
+	if (unset && column->scale > 0)
+		return "has a scale without a precision: give the number of all its digits, too";
+	if (precision > ORM_DECIMAL_MAX_PRECISION)
+		return "has a precision of more than 38 digits: lower it";
+	if (scale > precision)
+		return "has a scale larger than its precision, which counts all digits: lower it, or raise the "
+		       "precision";
+	if (column->primary_key || column->references_model)
+		return "is a decimal and a key: use an integer, text or uuid for keys";
+	if (number &&
+	    orm_decimal_canonical(number, strlen(number), precision, scale, canonical, &size) != ORM_DECIMAL_GOOD)
+		return "is a decimal whose server_default is not a number that fits it: give one, such as 0 or 9.50";
+	return NULL;
+}
+
+/* JSON has no equality that all engines agree on. */
+static const char *json_fault(const orm_column_spec *column)
+{
+	if (column->type != ORM_JSON)
+		return NULL;
+	if (column->primary_key || column->references_model)
+		return "is JSON and a key: use an integer, text or uuid for keys";
+	if (column->unique || column->index)
+		return "is JSON, which cannot be unique or indexed: keep what you look for in a column of its own";
+	return NULL;
+}
+
 /* Why these options do not go together for a column; NULL when they do. */
 static const char *flags_fault(const orm_column_spec *column)
 {
@@ -177,7 +219,10 @@ static const char *flags_fault(const orm_column_spec *column)
 		return "is set to NULL on delete, but may not be NULL: make it nullable, or choose another on_delete";
 	if (column->on_delete == ORM_SET_DEFAULT && !column->server_default && !column->nullable)
 		return "is set to its default on delete, but has none and may not be NULL: give it a server_default";
-	return NULL;
+
+	const char *fault = decimal_fault(column);
+
+	return fault ? fault : json_fault(column);
 }
 
 static orm_status check_column(const orm_model_spec *model, size_t number, orm_error *error)

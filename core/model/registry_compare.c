@@ -25,6 +25,8 @@ static void put_column(orm_buffer *out, const orm_column *column)
 	orm_buffer_printf(out, "%d,%d%d%d%d%d,%u,%u,", (int)column->type, column->primary_key, column->nullable,
 			  column->unique, column->index, column->version, (unsigned)column->max_length,
 			  (unsigned)column->foreign_key);
+	if (column->type == ORM_DECIMAL)
+		orm_buffer_printf(out, "%u,%u,", (unsigned)column->precision, (unsigned)column->scale);
 	put_text(out, column->server_default);
 	put_text(out, column->check);
 }
@@ -197,6 +199,8 @@ static bool same_column(comparison *at, const orm_mapper *our_mapper, const orm_
 	       same_flag(at, "index", ours->index, theirs->index) &&
 	       same_flag(at, "version", ours->version, theirs->version) &&
 	       same_number(at, "max_length", ours->max_length, theirs->max_length) &&
+	       same_number(at, "precision", ours->precision, theirs->precision) &&
+	       same_number(at, "scale", ours->scale, theirs->scale) &&
 	       same_text(at, "server_default", ours->server_default, theirs->server_default) &&
 	       same_text(at, "check", ours->check, theirs->check) &&
 	       same_reference(at, our_mapper, ours, their_mapper, theirs);

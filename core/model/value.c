@@ -21,6 +21,9 @@ bool orm_value_equal(const orm_value *a, const orm_value *b)
 		return memcmp(&a->number, &b->number, sizeof a->number) == 0;
 	case ORM_TEXT:
 	case ORM_BYTES:
+	case ORM_DECIMAL:
+	case ORM_UUID:
+	case ORM_JSON:
 		return a->size == b->size && (a->size == 0 || memcmp(a->bytes, b->bytes, a->size) == 0);
 	default:
 		return a->integer == b->integer;
@@ -42,6 +45,9 @@ uint64_t orm_value_hash(const orm_value *value, uint64_t seed)
 		break;
 	case ORM_TEXT:
 	case ORM_BYTES:
+	case ORM_DECIMAL:
+	case ORM_UUID:
+	case ORM_JSON:
 		bits = orm_hash_bytes(value->size > 0 ? value->bytes : "", value->size);
 		break;
 	default:
@@ -55,8 +61,8 @@ bool orm_value_copy(orm_value *to, const orm_value *from, orm_arena *arena)
 {
 	orm_value copy = *from;
 
-	if (!from->null && (from->type == ORM_TEXT || from->type == ORM_BYTES)) {
-		const bool text = from->type == ORM_TEXT;
+	if (!from->null && orm_type_is_borrowed(from->type)) {
+		const bool text = orm_type_is_text(from->type);
 		char *bytes = orm_arena_alloc(arena, (size_t)from->size + text);
 
 		if (!bytes)
@@ -150,7 +156,20 @@ void orm_value_print(const orm_value *value, size_t max, orm_buffer *out)
 	case ORM_DOUBLE:
 		print_number(value->number, out);
 		break;
+	case ORM_DECIMAL:
+		orm_buffer_put(out, value->text, value->size);
+		break;
+	case ORM_UUID: {
+		orm_uuid uuid;
+		char text[ORM_UUID_SIZE];
+
+		memcpy(&uuid, value->bytes, sizeof uuid);
+		orm_uuid_format(uuid, text);
+		orm_buffer_puts(out, text);
+		break;
+	}
 	case ORM_TEXT:
+	case ORM_JSON:
 		print_text(value->text, value->size, max, out);
 		break;
 	case ORM_BYTES:

@@ -4,6 +4,7 @@
 #include "base/crash_point.h"
 #include "base/error.h"
 #include "session/commit_row.h"
+#include "session/directory.h"
 #include "session/flush.h"
 #include "session/flush_fail.h"
 #include "session/transaction.h"
@@ -56,7 +57,11 @@ static orm_status run_commit(ormd_connection *connection, void *context, orm_err
 	if (status != ORM_OK || !inserted)
 		return status;
 	orm_crash_point("after-key-insert");
-	status = ormd_commit_row_clean(connection, &request->id, error);
+	/* After the id, which tells a commit that happened before the name was taken over. */
+	if (commit->session->fence)
+		status = ormd_directory_check(connection, commit->session->name, commit->session->fence, error);
+	if (status == ORM_OK)
+		status = ormd_commit_row_clean(connection, &request->id, error);
 	if (status == ORM_OK)
 		status = ormd_flush_run(&commit->flush, connection, error);
 	orm_crash_point("after-flush");

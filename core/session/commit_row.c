@@ -63,6 +63,10 @@ static orm_status take_row(const orm_batch_builder *builder, ormd_commit_row *ro
 	return result && !row->result ? orm_fail(error, ORM_ENOMEM, "out of memory") : ORM_OK;
 }
 
+/*
+ * Locked: to have found it is an answer, and PostgreSQL lets a COMMIT wait for its synchronous standbys only if the
+ * transaction left something in the log. A row that only the primary has may still be lost with it.
+ */
 static orm_status read_row(ormd_connection *connection, ormd_commit_row *row, orm_arena *arena, orm_error *error)
 {
 	static const uint16_t columns[] = {ORMD_COMMIT_FINGERPRINT, ORMD_COMMIT_RESULT};
@@ -76,6 +80,7 @@ static orm_status read_row(ormd_connection *connection, ormd_commit_row *row, or
 				    .n_columns = 2,
 				    .where = where,
 				    .n_where = 2,
+				    .lock = ORMD_LOCK_WAIT,
 				    .limit = ORMD_NO_LIMIT};
 	orm_batch_builder builder = {0};
 	ormd_cursor *cursor = NULL;

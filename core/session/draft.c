@@ -37,6 +37,8 @@ orm_status ormd_draft_begin(ormd_session *session, uint32_t participant, uint64_
 	orm_status status = ormd_participant_saw(session, participant, seen, &publisher, error);
 
 	if (status == ORM_OK)
+		status = ormd_session_check_writable(session, error);
+	if (status == ORM_OK)
 		status = ormd_session_check_seen(session, participant, seen, error);
 	if (status != ORM_OK)
 		return status;

@@ -57,10 +57,16 @@ static inline void read_cell(const ormd_layout *layout, const ormd_record *recor
 	switch ((orm_type)type) {
 	case ORM_TEXT:
 	case ORM_BYTES:
+	case ORM_DECIMAL:
+	case ORM_JSON:
 		value->bytes = ormd_record_bytes(layout, record, column, &value->size);
 		break;
 	case ORM_BOOL:
 		value->boolean = ormd_record_bool(layout, record, column);
+		break;
+	case ORM_UUID:
+		value->bytes = ormd_record_at(record, layout->cells[column].offset);
+		value->size = sizeof(orm_uuid);
 		break;
 	case ORM_DOUBLE:
 		value->number = ormd_record_double(layout, record, column);
@@ -125,7 +131,35 @@ static orm_status is_used(ormd_connection *connection, const orm_mapper *mapper,
 	return status;
 }
 
-/* A value of the column's type that hardly anybody has. */
+/* Of as many digits as the column has, up to those of a random number. */
+static bool unlikely_decimal(const orm_column *column, uint64_t random, orm_arena *arena, orm_value *value)
+{
+	char *text = orm_arena_alloc(arena, ORM_DECIMAL_SIZE);
+	uint64_t limit = 1;
+
+	if (!text)
+		return false;
+	for (unsigned i = 0; i < column->precision && i < 18; i++)
+		limit *= 10;
+	orm_decimal_from_int64((int64_t)(random % limit), column->scale, text);
+	value->text = text;
+	value->size = (uint32_t)strlen(text);
+	return true;
+}
+
+static bool unlikely_uuid(uint64_t random, orm_arena *arena, orm_value *value)
+{
+	orm_uuid *uuid = orm_arena_calloc(arena, 1, sizeof *uuid);
+
+	if (!uuid)
+		return false;
+	memcpy(uuid->bytes, &random, sizeof random);
+	value->bytes = uuid;
+	value->size = sizeof *uuid;
+	return true;
+}
+
+/* A value of the column's type that hardly anybody has. JSON is never unique, and so never asked for. */
 static bool unlikely_value(const orm_column *column, uint64_t random, orm_arena *arena, orm_value *value)
 {
 	static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
@@ -164,6 +198,10 @@ static bool unlikely_value(const orm_column *column, uint64_t random, orm_arena 
 	case ORM_DOUBLE:
 		value->number = (double)(random >> 11);
 		return true;
+	case ORM_DECIMAL:
+		return unlikely_decimal(column, random, arena, value);
+	case ORM_UUID:
+		return unlikely_uuid(random, arena, value);
 	default:
 		value->integer = (int64_t)(random >> 2);
 		return true;

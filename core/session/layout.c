@@ -20,6 +20,7 @@ bool ormd_layout_init(ormd_layout *layout, const orm_mapper *mapper, orm_arena *
 
 		cells[i].type = (uint8_t)type;
 		cells[i].variable = orm_type_size(type) == 0;
+		cells[i].text = orm_type_is_text(type);
 		if (cells[i].variable) {
 			cells[i].first = layout->n_variable++ == 0;
 			cells[i].offset = offset;

@@ -2,9 +2,9 @@
 /*
  * Where each column's cell lies in a record of one mapper; computed once per session and mapper.
  *
- * A record: uint32_t size; the ends of the text and bytes cells, uint32_t each, in column order; null bits; unset bits
- * (only where `has_unset`); fixed cells, packed; then the text and bytes themselves, text with its NUL. Nothing is
- * aligned: cells are read with memcpy.
+ * A record: uint32_t size; the ends of the variable cells (texts, bytes), uint32_t each, in column order; null bits;
+ * unset bits (only where `has_unset`); fixed cells, packed; then the variable ones themselves, texts with their NUL.
+ * Nothing is aligned: cells are read with memcpy.
  */
 #ifndef ORMD_SESSION_LAYOUT_H
 #define ORMD_SESSION_LAYOUT_H
@@ -16,6 +16,7 @@ typedef struct ormd_cell {
 			    the record's start */
 	uint8_t type;    /* orm_type */
 	bool variable;
+	bool text;  /* ends in a NUL */
 	bool first; /* the first variable cell: its bytes start at layout->fixed_size */
 } ormd_cell;
 

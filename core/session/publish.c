@@ -338,6 +338,8 @@ orm_status ormd_session_publish(ormd_session *session, uint32_t participant, uin
 
 	*published = (ormd_published){0};
 	if (status == ORM_OK)
+		status = ormd_session_check_writable(session, error);
+	if (status == ORM_OK)
 		status = ormd_session_check_seen(session, participant, seen, error);
 	return status == ORM_OK ? ormd_publish_apply(session, participant, seen, draft, arena, published, error)
 				: status;

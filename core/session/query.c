@@ -126,6 +126,8 @@ orm_status ormd_query_begin(ormd_query *query, orm_status status, bool rehearsal
 
 	if (status == ORM_OK)
 		status = ormd_transaction_check(query->session, error);
+	if (status == ORM_OK && query->row_lock != ORMD_LOCK_NONE)
+		status = ormd_session_check_writable(query->session, error);
 	if (status == ORM_OK && (query->row_lock != ORMD_LOCK_NONE || ormd_transaction_is_wanted(query->session)))
 		return ormd_query_run_in_transaction(query, rehearsal, finished, context, begun, error);
 	if (status == ORM_OK && rehearsal)

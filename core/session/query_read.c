@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "session/query.h"
+#include "session/transaction.h"
 #include "sql/compile.h"
 
 #define MAX_PARCEL_ROWS 65536
@@ -50,7 +51,7 @@ void ormd_parcel_free(ormd_parcel *parcel)
 static orm_status use_connection(ormd_query *query, ormd_connection *connection, orm_error *error)
 {
 	if (!connection && !query->reader)
-		query->reader = ormd_database_take_reader(query->session->database, query->deadline_us, error);
+		query->reader = ormd_session_take_reader(query->session, query->deadline_us, error);
 	if (!connection && !query->reader)
 		return error->code;
 	pthread_mutex_lock(&query->lock);

@@ -28,8 +28,14 @@ void ormd_record_value(const ormd_layout *layout, const ormd_record *record, uin
 	case ORM_DOUBLE:
 		value->number = ormd_record_double(layout, record, column);
 		break;
+	case ORM_UUID:
+		value->bytes = ormd_record_at(record, layout->cells[column].offset);
+		value->size = sizeof(orm_uuid);
+		break;
 	case ORM_TEXT:
 	case ORM_BYTES:
+	case ORM_DECIMAL:
+	case ORM_JSON:
 		value->text = ormd_record_bytes(layout, record, column, &value->size);
 		break;
 	case ORM_TYPE_NONE:
@@ -95,6 +101,9 @@ static void put_fixed(const ormd_layout *layout, ormd_record *record, uint16_t c
 	case ORM_DOUBLE:
 		memcpy(to, &value->number, sizeof value->number);
 		break;
+	case ORM_UUID:
+		memcpy(to, value->bytes, sizeof(orm_uuid));
+		break;
 	default:
 		memcpy(to, &value->integer, sizeof value->integer);
 		break;
@@ -104,7 +113,7 @@ static void put_fixed(const ormd_layout *layout, ormd_record *record, uint16_t c
 /* Bytes that a value takes behind the fixed part: text has its NUL, NULL has nothing. */
 static uint64_t variable_size(const orm_value *value)
 {
-	return value->null ? 0 : (uint64_t)value->size + (value->type == ORM_TEXT);
+	return value->null ? 0 : (uint64_t)value->size + orm_type_is_text(value->type);
 }
 
 static inline uint32_t put_variable(const ormd_layout *layout, ormd_record *record, uint16_t column, const void *bytes,
@@ -159,7 +168,7 @@ ormd_record *ormd_record_new(const ormd_layout *layout, const orm_value *values,
 					   value->null       ? NULL
 					   : value->size > 0 ? value->bytes
 							     : "",
-					   value->size, layout->cells[i].type == ORM_TEXT, end);
+					   value->size, layout->cells[i].text, end);
 	}
 	return record;
 }
@@ -177,8 +186,7 @@ ormd_record *ormd_record_with(const ormd_layout *layout, const ormd_record *reco
 			continue;
 		variable = true;
 		ormd_record_bytes(layout, record, columns[i], &old);
-		size -= old + (layout->cells[columns[i]].type == ORM_TEXT &&
-			       !ormd_record_is_null(layout, record, columns[i]));
+		size -= old + (layout->cells[columns[i]].text && !ormd_record_is_null(layout, record, columns[i]));
 		size += variable_size(&values[i]);
 	}
 
@@ -208,7 +216,7 @@ ormd_record *ormd_record_with(const ormd_layout *layout, const ormd_record *reco
 					   value->null       ? NULL
 					   : value->size > 0 ? value->bytes
 							     : "",
-					   value->size, layout->cells[i].type == ORM_TEXT, end);
+					   value->size, layout->cells[i].text, end);
 		}
 	}
 	for (size_t i = 0; i < n_columns; i++) {
@@ -274,7 +282,7 @@ bool ormd_record_reader_init(ormd_record_reader *reader, const ormd_layout *layo
 			ormd_variable_source *source = &reader->variable[reader->n_variable++];
 
 			source->column = i;
-			source->text = cell->type == ORM_TEXT;
+			source->text = cell->text;
 			if (vector)
 				orm_vector_cursor_init(&source->cursor, vector);
 		} else if (vector) {
@@ -325,6 +333,9 @@ ormd_record *ormd_record_reader_next(ormd_record_reader *reader, orm_pool *pool)
 			break;
 		case sizeof(uint32_t):
 			memcpy(at(record, source->offset), source->cells + row * sizeof(uint32_t), sizeof(uint32_t));
+			break;
+		case sizeof(orm_uuid):
+			memcpy(at(record, source->offset), source->cells + row * sizeof(orm_uuid), sizeof(orm_uuid));
 			break;
 		default:
 			*(uint8_t *)at(record, source->offset) = (uint8_t)source->cells[row];

@@ -77,7 +77,7 @@ static inline bool ormd_record_bool(const ormd_layout *layout, const ormd_record
 	return *(const uint8_t *)ormd_record_at(record, layout->cells[column].offset) != 0;
 }
 
-/* TEXT, BYTES: where it lies and its size without the NUL. What a NULL cell has is empty (not a string). */
+/* Texts, BYTES: where it lies and its size without the NUL. What a NULL cell has is empty (not a string). */
 static inline const char *ormd_record_bytes(const ormd_layout *layout, const ormd_record *record, uint16_t column,
 					    uint32_t *size)
 {
@@ -87,7 +87,7 @@ static inline const char *ormd_record_bytes(const ormd_layout *layout, const orm
 	memcpy(&end, ormd_record_at(record, cell->offset), sizeof end);
 	if (!cell->first)
 		memcpy(&start, ormd_record_at(record, cell->offset - (uint32_t)sizeof start), sizeof start);
-	*size = end - start - (cell->type == ORM_TEXT && end > start);
+	*size = end - start - (cell->text && end > start);
 	return ormd_record_at(record, start);
 }
 

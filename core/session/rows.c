@@ -41,6 +41,8 @@ static bool build_fixed(const column_build *build, orm_vector *vector)
 			memcpy(cells + i * sizeof(int64_t), ormd_record_at(record, offset), sizeof(int64_t));
 		} else if (width == sizeof(int32_t)) {
 			memcpy(cells + i * sizeof(int32_t), ormd_record_at(record, offset), sizeof(int32_t));
+		} else if (width == sizeof(orm_uuid)) {
+			memcpy(cells + i * sizeof(orm_uuid), ormd_record_at(record, offset), sizeof(orm_uuid));
 		} else {
 			cells[i] = *(const char *)ormd_record_at(record, offset);
 		}
@@ -50,7 +52,7 @@ static bool build_fixed(const column_build *build, orm_vector *vector)
 
 static bool build_variable(const column_build *build, orm_vector *vector)
 {
-	const bool text = vector->type == ORM_TEXT;
+	const bool text = orm_type_is_text(vector->type);
 	size_t total = 0, end = 0;
 
 	for (size_t i = 0; i < build->n; i++) {

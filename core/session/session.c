@@ -37,6 +37,7 @@ ormd_session *ormd_session_new(const orm_registry *registry, ormd_database *data
 	session->database = database;
 	session->on_death = options->on_death;
 	session->max_memory = options->max_memory;
+	session->read_only = options->read_only;
 	session->isolation = options->isolation;
 	session->max_transaction_ms = options->max_transaction_ms;
 	session->pin_until_us = ORM_NO_DEADLINE;
@@ -78,6 +79,11 @@ void ormd_session_free(ormd_session *session)
 	free(session);
 }
 
+void ormd_session_set_fence(ormd_session *session, int64_t fence)
+{
+	session->fence = fence;
+}
+
 const orm_registry *ormd_session_registry(const ormd_session *session)
 {
 	return session->registry;
@@ -91,6 +97,14 @@ const char *ormd_session_name(const ormd_session *session)
 size_t ormd_session_n_pending(const ormd_session *session)
 {
 	return session->pending.len;
+}
+
+orm_status ormd_session_check_writable(const ormd_session *session, orm_error *error)
+{
+	return session->read_only ? orm_fail(error, ORM_EPERM,
+					     "the session was opened read-only: nothing can be added, changed, deleted "
+					     "or locked in it; open another for that")
+				  : ORM_OK;
 }
 
 uint64_t ormd_session_revision(const ormd_session *session)

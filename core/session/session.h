@@ -29,6 +29,8 @@ typedef struct ormd_session_options {
 	size_t        max_memory; /* bytes of objects; 0: no limit; ORM_ELIMIT beyond */
 	orm_isolation isolation;  /* not DEFAULT: the unit has a database transaction of its own, see below */
 	int64_t       max_transaction_ms; /* 0: no limit */
+	bool          read_only;  /* drafts and row locks are refused (ORM_EPERM), and it reads from a replica, if the database has one, unless it has a
+	                             transaction of its own */
 } ormd_session_options;
 
 /* `registry` and `database` are borrowed for the session's life. Owned. */
@@ -39,6 +41,12 @@ const orm_registry *ormd_session_registry(const ormd_session *session);
 const char         *ormd_session_name(const ormd_session *session); /* NULL: private */
 uint64_t            ormd_session_revision(const ormd_session *session);
 size_t              ormd_session_n_pending(const ormd_session *session); /* objects that a commit would write now */
+
+/*
+ * Where several servers may serve the database: its name is claimed in the directory by this fence (directory.h), and each commit makes sure that it
+ * still is; else it fails with ORM_ELOST. For shared sessions, before the first commit.
+ */
+void ormd_session_set_fence(ormd_session *session, int64_t fence);
 
 /* ---- its own database transaction --------------------------------------------------------------------------- */
 

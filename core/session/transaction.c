@@ -158,10 +158,16 @@ orm_status ormd_transaction_leave(ormd_session *session, orm_status status, bool
 
 /* ---- reading ------------------------------------------------------------------------------------------------ */
 
+ormd_connection *ormd_session_take_reader(ormd_session *session, int64_t deadline_us, orm_error *error)
+{
+	return session->read_only ? ormd_database_take_replica(session->database, deadline_us, error)
+				  : ormd_database_take_reader(session->database, deadline_us, error);
+}
+
 ormd_connection *ormd_session_take_connection(ormd_session *session, int64_t deadline_us, orm_error *error)
 {
 	if (!ormd_transaction_is_wanted(session))
-		return ormd_database_take_reader(session->database, deadline_us ? deadline_us : ORM_NO_DEADLINE, error);
+		return ormd_session_take_reader(session, deadline_us ? deadline_us : ORM_NO_DEADLINE, error);
 	return ormd_transaction_enter(session, ORMD_LOCK_NONE, &deadline_us, error) == ORM_OK ? session->pin : NULL;
 }
 

@@ -38,6 +38,8 @@ void ormd_transaction_end(ormd_session *session);
 /* ROLLBACK, and tell why until ormd_transaction_end; no-op without one. */
 void ormd_transaction_lose(ormd_session *session, orm_status status, const char *why);
 
+/* A reader, for what needs no transaction: of a replica where that will do. NULL and error. Blocks. */
+ormd_connection *ormd_session_take_reader(ormd_session *session, int64_t deadline_us, orm_error *error);
 /* What a call reads by: the transaction's connection, where one is wanted, else a reader. NULL and error. Blocks. */
 ormd_connection *ormd_session_take_connection(ormd_session *session, int64_t deadline_us, orm_error *error);
 orm_status ormd_session_give_connection(ormd_session *session, ormd_connection *connection, orm_status status,

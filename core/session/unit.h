@@ -89,8 +89,10 @@ struct ormd_session {
 	const orm_registry *registry;
 	ormd_database *database; /* NULL in tests: keys count from 1 */
 	char *name;              /* owned; NULL: private */
+	int64_t fence;           /* by which its name is claimed in the directory; 0: it is not */
 	ormd_on_death on_death;
 	size_t max_memory;
+	bool read_only;
 
 	orm_isolation isolation;
 	int64_t max_transaction_ms; /* 0: no limit */
@@ -124,6 +126,9 @@ struct ormd_session {
 	uint64_t notices_lost; /* revision of the latest for which there was no memory */
 	ormd_staged *staged;   /* NULL: no draft in parts is open */
 };
+
+/* ORM_EPERM: it is read-only. */
+orm_status ormd_session_check_writable(const ormd_session *session, orm_error *error);
 
 static inline const orm_mapper *ormd_object_mapper(const ormd_session *session, const ormd_object *object)
 {

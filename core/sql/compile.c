@@ -41,15 +41,29 @@ static void put_table(compiler *c, const orm_mapper *mapper)
 	ormd_sql_identifier(c->dialect, mapper->table, c->out);
 }
 
-/* NULL `columns`: all of the mapper. */
 static void put_columns(compiler *c, const orm_mapper *mapper, const uint16_t *columns, size_t n_columns)
+{
+	for (size_t i = 0; i < n_columns; i++) {
+		if (i > 0)
+			put(c, ", ");
+		put_column(c, mapper, columns[i]);
+	}
+}
+
+/* The same where their values are read. NULL `columns`: all of the mapper. */
+static void put_results(compiler *c, const orm_mapper *mapper, const uint16_t *columns, size_t n_columns)
 {
 	if (!columns)
 		n_columns = mapper->n_columns;
 	for (size_t i = 0; i < n_columns; i++) {
+		const uint16_t number = columns ? columns[i] : (uint16_t)i;
+
 		if (i > 0)
 			put(c, ", ");
-		put_column(c, mapper, columns ? columns[i] : (uint16_t)i);
+		if (c->dialect->read_decimal && mapper->columns[number].type == ORM_DECIMAL)
+			c->dialect->read_decimal(&mapper->columns[number], c->out);
+		else
+			put_column(c, mapper, number);
 	}
 }
 
@@ -266,7 +280,7 @@ void ormd_sql_select(const ormd_dialect *dialect, const ormd_select *select, orm
 	switch (select->result) {
 	case ORMD_ROWS:
 		put(&c, "SELECT ");
-		put_columns(&c, select->mapper, select->columns, select->n_columns);
+		put_results(&c, select->mapper, select->columns, select->n_columns);
 		break;
 	case ORMD_COUNT:
 		put(&c, bounded ? "SELECT count(*) FROM (SELECT 1" : "SELECT count(*)");
@@ -347,7 +361,7 @@ void ormd_sql_insert(const ormd_dialect *dialect, const orm_mapper *mapper, cons
 	if (n_returning > 0) {
 		assert(dialect->returning);
 		put(&c, " RETURNING ");
-		put_columns(&c, mapper, returning, n_returning);
+		put_results(&c, mapper, returning, n_returning);
 	}
 }
 
@@ -437,7 +451,7 @@ void ormd_sql_select_by(const ormd_dialect *dialect, const orm_mapper *mapper, c
 	assert(n_columns > 0 && n_rows > 0);
 	assert(n_columns == 1 || n_rows <= ORMD_MAX_COMPOSITE_ROWS);
 	put(&c, "SELECT ");
-	put_columns(&c, mapper, NULL, 0);
+	put_results(&c, mapper, NULL, 0);
 	put(&c, " FROM ");
 	put_table(&c, mapper);
 	put(&c, " WHERE ");

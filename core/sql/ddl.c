@@ -111,7 +111,11 @@ static void put_column(const ormd_dialect *dialect, const orm_mapper *mapper, co
 		orm_buffer_puts(out, " PRIMARY KEY");
 	else if (!column->nullable)
 		orm_buffer_puts(out, " NOT NULL");
-	if (column->server_default) {
+	if (column->server_default && column->type == ORM_DECIMAL && dialect->decimal_default) {
+		orm_buffer_puts(out, " DEFAULT (");
+		dialect->decimal_default(column, out);
+		orm_buffer_putc(out, ')');
+	} else if (column->server_default) {
 		const bool is_now = strcmp(column->server_default, ORM_DEFAULT_NOW) == 0;
 
 		orm_buffer_printf(out, " DEFAULT (%s)", is_now ? dialect->now(column->type) : column->server_default);
@@ -378,15 +382,15 @@ orm_status ormd_ddl_drop_all(const ormd_dialect *dialect, const orm_registry *re
 
 /* ---- ormd's own ------------------------------------------------------------------------------------------- */
 
-#define COMMIT_COLUMN(place, ...) [place] = {.number = place, .foreign_key = ORM_NO_NUMBER, __VA_ARGS__}
+#define SYSTEM_COLUMN(place, ...) [place] = {.number = place, .foreign_key = ORM_NO_NUMBER, __VA_ARGS__}
 
 static const orm_column commit_columns[] = {
-	COMMIT_COLUMN(ORMD_COMMIT_CLIENT_ID, .name = "client_id", .type = ORM_BYTES, .max_length = 16,
+	SYSTEM_COLUMN(ORMD_COMMIT_CLIENT_ID, .name = "client_id", .type = ORM_BYTES, .max_length = 16,
 		      .primary_key = true),
-	COMMIT_COLUMN(ORMD_COMMIT_NO, .name = "commit_no", .type = ORM_INT64, .primary_key = true),
-	COMMIT_COLUMN(ORMD_COMMIT_FINGERPRINT, .name = "fingerprint", .type = ORM_INT64),
-	COMMIT_COLUMN(ORMD_COMMIT_RESULT, .name = "result", .type = ORM_BYTES, .nullable = true),
-	COMMIT_COLUMN(ORMD_COMMIT_AT, .name = "at", .type = ORM_DATETIME, .server_default = ORM_DEFAULT_NOW),
+	SYSTEM_COLUMN(ORMD_COMMIT_NO, .name = "commit_no", .type = ORM_INT64, .primary_key = true),
+	SYSTEM_COLUMN(ORMD_COMMIT_FINGERPRINT, .name = "fingerprint", .type = ORM_INT64),
+	SYSTEM_COLUMN(ORMD_COMMIT_RESULT, .name = "result", .type = ORM_BYTES, .nullable = true),
+	SYSTEM_COLUMN(ORMD_COMMIT_AT, .name = "at", .type = ORM_DATETIME, .server_default = ORM_DEFAULT_NOW),
 };
 
 static const uint16_t commit_key[] = {ORMD_COMMIT_CLIENT_ID, ORMD_COMMIT_NO};
@@ -401,6 +405,62 @@ const orm_mapper ormd_commit_mapper = {
 	.version = ORM_NO_NUMBER,
 	.has_defaults = true,
 };
+
+static const orm_column server_columns[] = {
+	SYSTEM_COLUMN(0, .name = "id", .type = ORM_INT64, .primary_key = true),
+	SYSTEM_COLUMN(1, .name = "address", .type = ORM_TEXT),
+	SYSTEM_COLUMN(2, .name = "host", .type = ORM_TEXT),
+	SYSTEM_COLUMN(3, .name = "started", .type = ORM_DATETIME, .server_default = ORM_DEFAULT_NOW),
+	SYSTEM_COLUMN(4, .name = "seen_at", .type = ORM_DATETIME, .server_default = ORM_DEFAULT_NOW),
+	SYSTEM_COLUMN(5, .name = "lease_ms", .type = ORM_INT64),
+};
+
+static const orm_column session_columns[] = {
+	SYSTEM_COLUMN(0, .name = "name", .type = ORM_TEXT, .max_length = 200, .primary_key = true),
+	SYSTEM_COLUMN(1, .name = "server_id", .type = ORM_INT64, .index = true),
+	SYSTEM_COLUMN(2, .name = "fence", .type = ORM_INT64),
+	SYSTEM_COLUMN(3, .name = "since", .type = ORM_DATETIME, .server_default = ORM_DEFAULT_NOW),
+	SYSTEM_COLUMN(4, .name = "commits", .type = ORM_INT64, .server_default = "0"),
+};
+
+static const uint16_t first_is_key[] = {0};
+
+const orm_mapper ormd_server_mapper = {
+	.name = "ormd_server",
+	.table = "ormd_server",
+	.columns = server_columns,
+	.n_columns = sizeof server_columns / sizeof *server_columns,
+	.key = first_is_key,
+	.n_key = 1,
+	.version = ORM_NO_NUMBER,
+	.has_defaults = true,
+};
+
+const orm_mapper ormd_session_mapper = {
+	.name = "ormd_session",
+	.table = "ormd_session",
+	.columns = session_columns,
+	.n_columns = sizeof session_columns / sizeof *session_columns,
+	.key = first_is_key,
+	.n_key = 1,
+	.version = ORM_NO_NUMBER,
+	.has_defaults = true,
+};
+
+orm_status ormd_ddl_create_directory(const ormd_dialect *dialect, ormd_ddl_emit *emit, void *context, orm_error *error)
+{
+	script s = {.dialect = dialect, .emit = emit, .context = context, .error = error};
+	orm_status status;
+
+	orm_buffer_init(&s.sql);
+	status = create_table(&s, &ormd_server_mapper);
+	if (status == ORM_OK)
+		status = create_table(&s, &ormd_session_mapper);
+	if (status == ORM_OK)
+		status = create_indexes(&s, &ormd_session_mapper);
+	orm_buffer_fini(&s.sql);
+	return status;
+}
 
 orm_status ormd_ddl_create_system(const ormd_dialect *dialect, ormd_ddl_emit *emit, void *context, orm_error *error)
 {

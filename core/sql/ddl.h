@@ -28,4 +28,13 @@ typedef enum ormd_commit_column {
 } ormd_commit_column;
 extern const orm_mapper ormd_commit_mapper;
 
+/*
+ * Where several servers may serve a database: which there are, and which of them has which shared session (session/directory.h). ormd_server (id,
+ * address, host, started, seen_at, lease_ms), ormd_session (name, server_id, fence, since, commits).
+ */
+orm_status ormd_ddl_create_directory(const ormd_dialect *dialect, ormd_ddl_emit *emit, void *context, orm_error *error);
+
+extern const orm_mapper ormd_server_mapper;
+extern const orm_mapper ormd_session_mapper;
+
 #endif

@@ -7,6 +7,7 @@
 #define ORMD_SQL_DIALECT_H
 
 #include "base/buffer.h"
+#include "base/error.h"
 #include "model/registry.h"
 
 typedef struct ormd_dialect {
@@ -15,6 +16,7 @@ typedef struct ormd_dialect {
 	bool        numbered_parameters;   /* $1, $2, ... instead of ? */
 	bool        returning;             /* INSERT .. RETURNING */
 	uint32_t    max_parameters;        /* of one statement */
+	uint8_t     max_precision;         /* digits that a decimal can have */
 	bool        transactional_ddl;
 	bool        alter_add_foreign_key; /* foreign keys of model cycles are added after the tables; else they are declared inline (the engine accepts forward references) */
 	const char *foreign_key_suffix;    /* may: what follows a foreign key's declaration so that its check can be put off */
@@ -40,6 +42,11 @@ typedef struct ormd_dialect {
 	void (*type)(const orm_column *column, bool generated, orm_buffer *out);
 	/* must: the expression for ORM_DEFAULT_NOW in a column of this type */
 	const char *(*now)(orm_type type);
+	/* may: how a decimal column is spelled where its value is read (a SELECT's list, RETURNING) so that it comes as canonical text. Must not give the
+	   result the column's name, which ORDER BY would take for it. NULL: by its name */
+	void (*read_decimal)(const orm_column *column, orm_buffer *out);
+	/* may: how a decimal column's default, a number, is spelled; NULL: as it is */
+	void (*decimal_default)(const orm_column *column, orm_buffer *out);
 	/* may: further conditions that the engine needs to keep a type honest, as text of a CHECK; NULL function: none */
 	void (*type_check)(const orm_column *column, orm_buffer *out);
 	/* may: what follows the column's name in CREATE INDEX, for engines that index only the beginning of long values; NULL function: nothing */
@@ -49,6 +56,9 @@ typedef struct ormd_dialect {
 extern const ormd_dialect ormd_dialect_sqlite;
 extern const ormd_dialect ormd_dialect_mysql;
 extern const ormd_dialect ormd_dialect_postgresql;
+
+/* Can the engine keep what the models have? ORM_EUNSUPPORTED naming model and column. */
+orm_status ormd_dialect_check(const ormd_dialect *dialect, const orm_registry *registry, orm_error *error);
 
 void ormd_sql_identifier(const ormd_dialect *dialect, const char *name, orm_buffer *out); /* quoted */
 

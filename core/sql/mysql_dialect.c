@@ -56,6 +56,15 @@ static void put_type(const orm_column *column, bool generated, orm_buffer *out)
 	case ORM_BYTES:
 		put_sized("VARBINARY", "LONGBLOB", column, out);
 		break;
+	case ORM_DECIMAL:
+		orm_buffer_printf(out, "DECIMAL(%u, %u)", (unsigned)column->precision, (unsigned)column->scale);
+		break;
+	case ORM_UUID: /* in the order of its bytes, which MariaDB's own UUID has not */
+		orm_buffer_puts(out, "BINARY(16)");
+		break;
+	case ORM_JSON: /* LONGTEXT with a check */
+		orm_buffer_puts(out, "JSON");
+		break;
 	case ORM_DATE:
 		orm_buffer_puts(out, "DATE");
 		break;
@@ -112,6 +121,7 @@ const ormd_dialect ormd_dialect_mysql = {
 	.quote = '`',
 	.numbered_parameters = false,
 	.returning = true, /* MariaDB since 10.5 */
+	.max_precision = ORM_DECIMAL_MAX_PRECISION,
 	.max_parameters = 65535,
 	.transactional_ddl = false,
 	.alter_add_foreign_key = true,

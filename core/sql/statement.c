@@ -24,6 +24,12 @@ static const char *value_fault(const orm_column *column, const orm_value *value)
 		return isnan(value->number) ? "is not a number (NaN), which compares with nothing" : NULL;
 	case ORM_TEXT:
 		return !value->text || !orm_utf8_valid(value->text, value->size) ? "is not valid UTF-8 text" : NULL;
+	case ORM_DECIMAL:
+		return !value->text || orm_column_text_fault(column, value->text, value->size)
+			       ? "is not a number that the column can have"
+			       : NULL;
+	case ORM_UUID:
+		return !value->bytes || value->size != sizeof(orm_uuid) ? "has not 16 bytes" : NULL;
 	case ORM_BYTES:
 		return !value->bytes && value->size > 0 ? "has no bytes" : NULL;
 	default:
@@ -75,6 +81,10 @@ static orm_status check_comparison(const orm_mapper *mapper, const ormd_term *te
 		return orm_fail_at(error, ORM_EINVAL, mapper->name, column->name,
 				   "LIKE is for text, but the column is %s: use =, < or >",
 				   orm_type_name(column->type));
+	if (column->type == ORM_JSON && term->op != ORMD_IS_NULL && term->op != ORMD_NOT_NULL)
+		return orm_fail_at(error, ORM_EINVAL, mapper->name, column->name,
+				   "JSON can only be asked whether it is NULL: keep what you look for in a column of its "
+				   "own");
 	return check_values(mapper, column, term, error);
 }
 
@@ -196,6 +206,10 @@ orm_status ormd_select_check(const ormd_select *select, orm_error *error)
 			return orm_fail_at(error, ORM_EINVAL, mapper->name, NULL,
 					   "the query orders by a column %u, but the model has %u",
 					   (unsigned)select->order[i].column, (unsigned)mapper->n_columns);
+		if (mapper->columns[select->order[i].column].type == ORM_JSON)
+			return orm_fail_at(error, ORM_EINVAL, mapper->name,
+					   mapper->columns[select->order[i].column].name,
+					   "JSON has no order: keep what you order by in a column of its own");
 	}
 	return check_where(select, error);
 }

@@ -18,6 +18,10 @@ static const orm_field Post_fields[] = {
 	{ ORM_COLUMN(Post, published), .server_default = ORM_NOW },
 	{ ORM_COLUMN(Post, day) },
 	{ ORM_COLUMN(Post, picture),   .nullable = true },
+	{ ORM_COLUMN(Post, price),     .precision = 10, .scale = 2 },
+	{ ORM_COLUMN(Post, token),     .unique = true },
+	{ ORM_COLUMN(Post, previous) },
+	{ ORM_COLUMN(Post, details),   .nullable = true },
 	{ ORM_COLUMN(Post, user_id),   .references = ORM_KEY(User, id), .on_delete = ORM_CASCADE },
 	{ ORM_RELATIONSHIP(Post, author, User, posts), .via = ORM_NAME(Post, user_id) },
 };
@@ -70,6 +74,10 @@ static int64_t use(orm_session *s)
 	orm_query *p = orm_select(s, Post);
 	orm_where(p, Post, published, ORM_LE, ((orm_datetime){ 7 }));
 	orm_where(p, Post, day, ORM_EQ, ((orm_date){ 7 }));
+	orm_where(p, Post, price, ORM_GT, ((orm_decimal){ "12.5" }));
+	orm_where(p, Post, token, ORM_EQ, post->token);
+	orm_where(p, Post, previous, ORM_NE, post->token);
+	orm_where_null(p, Post, details);
 	return n + (int64_t)users.len + user->id;
 }
 

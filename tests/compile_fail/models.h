@@ -22,6 +22,10 @@ struct Post {
 	orm_opt_datetime published;
 	orm_date         day;
 	orm_bytes        picture;
+	orm_decimal      price;
+	orm_uuid         token;
+	orm_opt_uuid     previous;
+	orm_json         details;
 	int64_t          user_id;
 	User            *author;
 };

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "driver/database_internal.h"
@@ -475,23 +476,55 @@ static void units_run_side_by_side(void **state)
 	pthread_barrier_destroy(&m.barrier);
 }
 
+/* Until the other unit's time is over. */
+static orm_status run_for_too_long(ormd_connection *connection, void *context, orm_error *error)
+{
+	const unit *other = context;
+
+	(void)connection;
+	(void)error;
+	while (orm_clock_us() <= other->job.deadline_us)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	return ORM_OK;
+}
+
+static void ignore_end(orm_status status, const orm_error *error, void *context)
+{
+	(void)status;
+	(void)error;
+	(void)context;
+}
+
 static void a_unit_gets_no_turn_in_time(void **state)
 {
 	ormd_database *database = open_flaky(1, 0);
-	ormd_connection *pinned[2];
 	unit u = {.id = 1, .job.deadline_us = orm_deadline_in_ms(50)};
+	ormd_job holder = {.run = run_for_too_long, .done = ignore_end, .context = &u, .end = ORMD_JOB_ROLLBACK};
 	orm_error error;
 
 	(void)state;
-	for (int i = 0; i < 2; i++) /* the one writer, and the one that is there for keys */
-		assert_non_null(pinned[i] =
-					ormd_database_pin(database, ORM_ISOLATION_DEFAULT, ORM_NO_DEADLINE, &error));
+	ormd_database_submit(database, &holder);
 	assert_int_equal(run(database, &u, &error), ORM_ETIMEOUT);
 	assert_int_equal(u.n_runs, 0);
-	for (int i = 0; i < 2; i++)
-		assert_int_equal(ormd_database_unpin(database, pinned[i], ORMD_JOB_ROLLBACK, &error), ORM_OK);
 	u.job.deadline_us = 0;
 	assert_int_equal(run(database, &u, &error), ORM_OK);
+	ormd_database_close(database);
+}
+
+/* Transactions that live long have connections of their own: units go on beside them. */
+static void a_transaction_gets_no_connection_in_time(void **state)
+{
+	ormd_database *database = open_flaky(1, 0);
+	ormd_connection *pinned = ormd_database_pin(database, ORM_ISOLATION_DEFAULT, ORM_NO_DEADLINE, NULL);
+	unit u = {.id = 1};
+	orm_error error;
+
+	(void)state;
+	assert_non_null(pinned);
+	assert_null(ormd_database_pin(database, ORM_ISOLATION_DEFAULT, orm_deadline_in_ms(50), &error));
+	assert_int_equal(error.code, ORM_ETIMEOUT);
+	assert_int_equal(run(database, &u, &error), ORM_OK);
+	assert_int_equal(ormd_database_unpin(database, pinned, ORMD_JOB_ROLLBACK, &error), ORM_OK);
 	ormd_database_close(database);
 }
 
@@ -640,6 +673,7 @@ int main(void)
 		cmocka_unit_test(idle_connections_are_asked_after_one_was_lost),
 		cmocka_unit_test(units_run_side_by_side),
 		cmocka_unit_test(a_unit_gets_no_turn_in_time),
+		cmocka_unit_test(a_transaction_gets_no_connection_in_time),
 		cmocka_unit_test(a_pinned_transaction_ends_as_told),
 		cmocka_unit_test(a_pinned_transaction_is_sqlites_only_one),
 		cmocka_unit_test(the_engine_gives_out_keys_in_blocks),

@@ -2,11 +2,15 @@
 /* The driver on the nodes of a cluster: certification, keys, what is seen where, and a node without a majority. */
 #include "driver/mysql_support.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "driver/mysql_internal.h"
 #include "support/galera.h"
+
+#define N_BLOCKS 150
+#define BLOCK    10
 
 static support_galera cluster;
 static ormd_connection *nodes[SUPPORT_GALERA_NODES];
@@ -119,6 +123,63 @@ static void keys_of_two_nodes_are_apart(void **state)
 	}
 }
 
+typedef struct taker {
+	ormd_connection *connection;
+	orm_status status;
+	orm_error error;
+	int64_t firsts[N_BLOCKS]; /* of blocks of BLOCK keys */
+} taker;
+
+static void *take_blocks(void *context)
+{
+	taker *t = context;
+
+	for (int i = 0; i < N_BLOCKS && t->status == ORM_OK;) {
+		uint32_t n = 0;
+
+		t->status = ormd_driver_mysql.reserve_keys(t->connection, small_mapper(), BLOCK, &t->firsts[i], &n,
+							   &t->error);
+		if (t->status == ORM_ERETRY) /* the other one was always faster */
+			t->status = ORM_OK;
+		else
+			i++;
+	}
+	return NULL;
+}
+
+static int compare_keys(const void *left, const void *right)
+{
+	const int64_t a = *(const int64_t *)left;
+	const int64_t b = *(const int64_t *)right;
+
+	return (a > b) - (a < b);
+}
+
+/* Certification undoes what one of them has been told already, and a node may then try the statement again by itself.
+ */
+static void keys_reserved_at_the_same_time_are_apart(void **state)
+{
+	static taker takers[2];
+	int64_t all[2 * N_BLOCKS];
+	pthread_t threads[2];
+
+	(void)state;
+	small_mapper(); /* made once, by one thread */
+	for (int i = 0; i < 2; i++) {
+		takers[i] = (taker){.connection = nodes[i]};
+		assert_int_equal(pthread_create(&threads[i], NULL, take_blocks, &takers[i]), 0);
+	}
+	for (int i = 0; i < 2; i++) {
+		pthread_join(threads[i], NULL);
+		if (takers[i].status != ORM_OK)
+			fail_msg("%s", takers[i].error.message);
+		memcpy(all + i * N_BLOCKS, takers[i].firsts, sizeof takers[i].firsts);
+	}
+	qsort(all, 2 * N_BLOCKS, sizeof *all, compare_keys);
+	for (int i = 1; i < 2 * N_BLOCKS; i++)
+		assert_true(all[i] >= all[i - 1] + BLOCK);
+}
+
 /* It refuses what it is asked, until it is with the others again. */
 static void a_node_without_a_majority_is_unavailable(void **state)
 {
@@ -141,6 +202,7 @@ int main(void)
 		cmocka_unit_test(a_commit_s_id_is_there_once),
 		cmocka_unit_test(what_was_committed_is_seen_after_catching_up),
 		cmocka_unit_test(keys_of_two_nodes_are_apart),
+		cmocka_unit_test(keys_reserved_at_the_same_time_are_apart),
 		cmocka_unit_test(a_node_without_a_majority_is_unavailable),
 	};
 

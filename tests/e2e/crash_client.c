@@ -5,21 +5,8 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
-
-ORM_DECLARE(Operation);
-ORM_DECLARE(Counter);
-
-struct Operation {
-	int64_t     id;
-	const char *name; /* "client:operation": not unique for the database, so that it is the library's doing if it is */
-};
-
-struct Counter {
-	int64_t id; /* the client's number */
-	int64_t value;
-	int64_t version;
-};
 
 static const orm_field Operation_fields[] = {
 	{ ORM_COLUMN(Operation, id), .primary_key = true },
@@ -68,10 +55,16 @@ static void leave(worker *this)
 	}
 }
 
-/* What the death of a server may bring to a call that is no commit. */
+/* What the death of a server, or of its database, may bring to a call that is no commit. */
 static bool is_death(orm_status status)
 {
-	return status == ORM_ELOST || status == ORM_EUNAVAILABLE || status == ORM_ETIMEOUT;
+	return status == ORM_ELOST || status == ORM_EUNAVAILABLE || status == ORM_ETIMEOUT || status == ORM_ERETRY;
+}
+
+/* For what is away to come back. */
+static void pause_a_little(void)
+{
+	nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
 }
 
 static int fail(worker *this, const char *what)
@@ -110,6 +103,7 @@ int crash_client_run(const char *url, int client, int64_t n_operations, int repo
 				return fail(&this, "cannot work");
 			report(&this, CRASH_LOST);
 			leave(&this);
+			pause_a_little();
 			continue;
 		}
 		uint64_t   n_requests = orm_db_requests(this.db);
@@ -127,6 +121,10 @@ int crash_client_run(const char *url, int client, int64_t n_operations, int repo
 		} else if (status == ORM_ELOST || status == ORM_EABORTED) {
 			report(&this, CRASH_ABORTED_AFTER_DOUBT);
 			leave(&this);
+		} else if (status == ORM_EUNAVAILABLE || status == ORM_ETIMEOUT || status == ORM_ERETRY) {
+			report(&this, CRASH_REFUSED);
+			leave(&this);
+			pause_a_little();
 		} else {
 			return fail(&this, "commit");
 		}

@@ -10,11 +10,26 @@
 
 #include <orm.h>
 
+ORM_DECLARE(Operation);
+ORM_DECLARE(Counter);
+
+struct Operation {
+	int64_t     id;
+	const char *name; /* "client:operation": not unique for the database, so that it is the library's doing if it is */
+};
+
+struct Counter {
+	int64_t id; /* the client's number */
+	int64_t value;
+	int64_t version;
+};
+
 typedef enum crash_report_kind {
 	CRASH_COMMITTED = 1,          /* at once */
 	CRASH_COMMITTED_AFTER_DOUBT,  /* the server's reply was lost; its successor says that it did commit */
 	CRASH_ABORTED_AFTER_DOUBT,    /* ... that it did not, and never will */
-	CRASH_LOST,                   /* the server died before the commit was asked for */
+	CRASH_LOST,                   /* the server died, or the database was away, before the commit was asked for */
+	CRASH_REFUSED,                /* the server lives, and says that the database failed it: nothing was written */
 	CRASH_FAILED                  /* anything else: a bug */
 } crash_report_kind;
 

@@ -19,6 +19,8 @@ ORM_DECLARE(Sample);
 ORM_DECLARE(Country);
 ORM_DECLARE(City);
 ORM_DECLARE(Event);
+ORM_DECLARE(Account);
+ORM_DECLARE(Payment);
 
 struct Sample {
 	int32_t          id;
@@ -110,7 +112,44 @@ static const orm_field Event_fields[] = {
 };
 ORM_MODEL(Event, "events", Event_fields);
 
-static const orm_model *const models[] = { &Sample_model, &Country_model, &City_model, &Event_model, NULL };
+struct Account {
+	orm_uuid     id;
+	orm_opt_uuid token;
+	orm_json     settings;
+	Payment_list payments;
+};
+
+struct Payment {
+	int64_t     id;
+	orm_uuid    account_id;
+	orm_decimal amount;
+	orm_decimal fee;
+	orm_decimal rate;
+	orm_json    note;
+	Account    *account;
+};
+
+static const orm_field Account_fields[] = {
+	{ ORM_COLUMN(Account, id), .primary_key = true },
+	{ ORM_COLUMN(Account, token), .unique = true },
+	{ ORM_COLUMN(Account, settings) },
+	{ ORM_RELATIONSHIP(Account, payments, Payment, account) },
+};
+ORM_MODEL(Account, "accounts", Account_fields);
+
+static const orm_field Payment_fields[] = {
+	{ ORM_COLUMN(Payment, id), .primary_key = true },
+	{ ORM_COLUMN(Payment, account_id), .references = ORM_KEY(Account, id) },
+	{ ORM_COLUMN(Payment, amount), .precision = 18, .scale = 2, .index = true },
+	{ ORM_COLUMN(Payment, fee), .precision = 5, .scale = 2, .server_default = "0.5" },
+	{ ORM_COLUMN(Payment, rate), .nullable = true },
+	{ ORM_COLUMN(Payment, note), .nullable = true },
+	{ ORM_RELATIONSHIP(Payment, account, Account, payments) },
+};
+ORM_MODEL(Payment, "payments", Payment_fields);
+
+static const orm_model *const models[] = { &Sample_model,  &Country_model, &City_model, &Event_model,
+					   &Account_model, &Payment_model, NULL };
 
 typedef struct client {
 	orm_db      *db;
@@ -192,7 +231,7 @@ static void assert_same_sample(const Sample *a, const Sample *b)
 	}
 
 /* Extremes, and what is easily confused with nothing. */
-static const Sample samples[] = {
+static Sample samples[] = {
 	EVERYTHING(false, 0, 0, 0.0, "", "", 0, 0, 0, 0),
 	EVERYTHING(true, INT32_MAX, INT64_MAX, DBL_MAX, "text", "\0\1\2\xff", 4, 2932896, INT64_C(86399999999), INT64_C(253402300799999999)),
 	EVERYTHING(true, INT32_MIN, INT64_MIN, -DBL_MIN, "gr\xc3\xbc\xc3\x9f \xe4\xbd\xa0 \xf0\x9f\x90\x98", "x", 1, -719162, 1, INT64_C(-62135596800000000)),
@@ -203,6 +242,15 @@ static const Sample samples[] = {
 };
 
 #define N_SAMPLES (sizeof samples / sizeof samples[0])
+
+/* MariaDB's dates begin with the year 1000, the others' with the year 1. */
+static void use_the_engines_extremes(void)
+{
+	if (engine_under_test() == ENGINE_MARIADB) {
+		samples[2].date = samples[2].opt_date.value = (orm_date){-354285};
+		samples[2].datetime = samples[2].opt_datetime.value = (orm_datetime){INT64_C(-354285) * 86400000000};
+	}
+}
 
 static void add_all(client *this, Sample *added[N_SAMPLES])
 {
@@ -380,6 +428,240 @@ static void the_server_fills_in_what_was_not_given(void **state)
 	stop(&this);
 }
 
+static Account *add_account(client *this)
+{
+	orm_uuid id;
+	assert_int_equal(orm_uuid_v7(&id), ORM_OK);
+	return orm_add(this->session, Account, .id = id, .settings = {"{}"});
+}
+
+static void decimals_are_exact_and_canonical(void **state)
+{
+	client   this = start(*state);
+	Account *account = add_account(&this);
+	Payment *largest = orm_add(this.session, Payment, .account = account, .amount = {"9999999999999999.99"});
+	Payment *short_one = orm_add(this.session, Payment, .account = account, .amount = {"-12.5"}, .rate = {"+.25"});
+	Payment *zero = orm_add(this.session, Payment, .account = account, .amount = {"-000"}, .fee = {"1"});
+	commit(&this);
+	assert_string_equal(short_one->amount.text, "-12.50");
+	assert_string_equal(short_one->rate.text, "0.2500");
+	assert_string_equal(short_one->fee.text, "0.50"); /* the server's */
+	assert_string_equal(zero->amount.text, "0.00");
+	assert_string_equal(zero->fee.text, "1.00");
+	assert_null(zero->rate.text);
+	/* SQLite counts the smallest unit. */
+	bool is_sqlite = engine_under_test() == ENGINE_SQLITE;
+	assert_string_equal(place_text(*state, "SELECT amount FROM payments WHERE id = 1"), is_sqlite ? "999999999999999999" : "9999999999999999.99");
+	assert_string_equal(place_text(*state, "SELECT fee FROM payments WHERE id = 1"), is_sqlite ? "50" : "0.50");
+	int64_t id = short_one->id;
+	orm_session_clear(this.session);
+	short_one = orm_get(this.session, Payment, id);
+	assert_string_equal(short_one->amount.text, "-12.50");
+	assert_string_equal(short_one->rate.text, "0.2500");
+	largest = orm_first(this.session, Payment, .amount = {"9999999999999999.990"});
+	assert_string_equal(largest->amount.text, "9999999999999999.99");
+	/* The same number is no change, another one is. */
+	short_one->amount.text = "-012.5";
+	commit(&this);
+	assert_string_equal(short_one->amount.text, "-12.50");
+	assert_false(orm_is_dirty(this.session, short_one));
+	short_one->amount.text = "7";
+	short_one->rate.text = NULL;
+	commit(&this);
+	assert_string_equal(short_one->amount.text, "7.00");
+	orm_refresh(this.session, short_one);
+	assert_string_equal(short_one->amount.text, "7.00");
+	assert_null(short_one->rate.text);
+	stop(&this);
+}
+
+static void decimals_have_the_order_of_numbers(void **state)
+{
+	static const char *const amounts[] = {"10.5", "9", "-10", "0", "-9.99", "100"};
+	static const char *const ordered[] = {"-10.00", "-9.99", "0.00", "9.00", "10.50", "100.00"};
+	client   this = start(*state);
+	Account *account = add_account(&this);
+	for (size_t i = 0; i < sizeof amounts / sizeof amounts[0]; i++)
+		orm_add(this.session, Payment, .account = account, .amount = {amounts[i]});
+	commit(&this);
+	orm_query *query = orm_select(this.session, Payment);
+	orm_order_by(query, Payment, amount);
+	Payment_list found = orm_query_all(query, Payment);
+	assert_int_equal(found.len, sizeof ordered / sizeof ordered[0]);
+	for (size_t i = 0; i < found.len; i++)
+		assert_string_equal(found.items[i]->amount.text, ordered[i]);
+	orm_query_free(query);
+	query = orm_select(this.session, Payment);
+	orm_where(query, Payment, amount, ORM_GE, ((orm_decimal){"9"}));
+	orm_where(query, Payment, amount, ORM_LT, ((orm_decimal){"100.0"}));
+	assert_int_equal(orm_query_count(query), 2);
+	orm_query_free(query);
+	query = orm_select(this.session, Payment);
+	orm_where_in(query, Payment, amount, ((orm_decimal[]){{"-10"}, {"10.50"}, {"11"}}), 3);
+	assert_int_equal(orm_query_count(query), 2);
+	orm_query_free(query);
+	stop(&this);
+}
+
+static void assert_refused(client *this, const char *column, const char *says)
+{
+	const orm_error *error = orm_session_error(this->session);
+	if (error->code != ORM_EINVAL || strcmp(error->column, column) != 0)
+		fail_msg("%d, '%s' instead of a refused %s", error->code, error->message, column);
+	if (!strstr(error->message, says))
+		fail_msg("'%s' does not say '%s'", error->message, says);
+	orm_rollback(this->session);
+}
+
+static void what_a_column_has_no_room_for_is_refused(void **state)
+{
+	client   this = start(*state);
+	Account *account = add_account(&this);
+	commit(&this);
+	orm_add(this.session, Payment, .account = account, .amount = {"0.001"});
+	orm_commit(this.session);
+	assert_refused(&this, "amount", "scale");
+	orm_add(this.session, Payment, .account = account, .amount = {"1"}, .fee = {"1000"});
+	orm_commit(this.session);
+	assert_refused(&this, "fee", "precision");
+	orm_add(this.session, Payment, .account = account, .amount = {"1e3"});
+	orm_commit(this.session);
+	assert_refused(&this, "amount", "decimal number");
+	orm_add(this.session, Payment, .account = account);
+	orm_commit(this.session);
+	assert_refused(&this, "amount", "NULL");
+	orm_add(this.session, Payment, .account = account, .amount = {"1"}, .note = {"{\"a\": }"});
+	orm_commit(this.session);
+	assert_refused(&this, "note", "JSON");
+	orm_first(this.session, Payment, .amount = {"1.001"});
+	assert_refused(&this, "amount", "scale");
+	orm_first(this.session, Payment, .note = {"{}"});
+	assert_refused(&this, "note", "NULL");
+	orm_query *query = orm_select(this.session, Payment);
+	orm_order_by(query, Payment, note);
+	assert_int_equal(orm_query_all(query, Payment).len, 0);
+	assert_refused(&this, "note", "order");
+	orm_query_free(query);
+	assert_int_equal(orm_count(this.session, Payment), 0);
+	/* What was mended goes. */
+	Payment *mended = orm_add(this.session, Payment, .account = account, .amount = {"0.125"});
+	assert_int_equal(orm_flush(this.session), ORM_EINVAL);
+	orm_session_clear_error(this.session);
+	mended->amount.text = "0.13";
+	commit(&this);
+	stop(&this);
+}
+
+static void uuids_are_keys(void **state)
+{
+	client   this = start(*state);
+	orm_uuid id, token, other;
+	assert_int_equal(orm_uuid_parse("f81d4fae-7dec-11d0-a765-00a0c91e6bf6", &id), ORM_OK);
+	assert_int_equal(orm_uuid_v4(&token), ORM_OK);
+	assert_int_equal(orm_uuid_v4(&other), ORM_OK);
+	Account *account = orm_add(this.session, Account, .id = id, .token = {true, token}, .settings = {"null"});
+	orm_add(this.session, Account, .id = other, .settings = {"1"});
+	orm_add(this.session, Payment, .account = account, .amount = {"1"});
+	orm_add(this.session, Payment, .account_id = id, .amount = {"2"});
+	commit(&this);
+	assert_ptr_equal(orm_get(this.session, Account, id), account);
+	if (engine_under_test() == ENGINE_POSTGRESQL)
+		assert_string_equal(place_text(*state, "SELECT account_id FROM payments WHERE id = 2"), "f81d4fae-7dec-11d0-a765-00a0c91e6bf6");
+	else
+		assert_string_equal(place_text(*state, "SELECT hex(account_id) FROM payments WHERE id = 2"), "F81D4FAE7DEC11D0A76500A0C91E6BF6");
+	orm_session_clear(this.session);
+	account = orm_get(this.session, Account, id);
+	assert_non_null(account);
+	assert_true(account->token.has);
+	assert_true(orm_uuid_equal(account->token.value, token));
+	orm_load(this.session, account, &account->payments);
+	assert_int_equal(account->payments.len, 2);
+	assert_ptr_equal(orm_first(this.session, Account, .token = {true, token}), account);
+	assert_true(orm_uuid_equal(orm_first(this.session, Account, .token = {.has = false})->id, other));
+	orm_query *query = orm_select(this.session, Account);
+	orm_where_in(query, Account, id, ((orm_uuid[]){other, token}), 2);
+	assert_int_equal(orm_query_count(query), 1);
+	orm_query_free(query);
+	query = orm_select(this.session, Account);
+	orm_where(query, Account, token, ORM_EQ, token);
+	assert_int_equal(orm_query_count(query), 1);
+	orm_query_free(query);
+	/* Two accounts exchange their unique tokens. */
+	Account *second = orm_get(this.session, Account, other);
+	second->token = (orm_opt_uuid){true, other};
+	commit(&this);
+	second->token = account->token;
+	account->token.value = other;
+	commit(&this);
+	orm_refresh(this.session, second);
+	assert_true(orm_uuid_equal(second->token.value, token));
+	/* A token that another has. */
+	orm_session *late = orm_session_open(this.db);
+	orm_uuid     third;
+	assert_int_equal(orm_uuid_v4(&third), ORM_OK);
+	orm_add(late, Account, .id = third, .token = {true, token}, .settings = {"{}"});
+	assert_int_equal(orm_commit(late), ORM_ECONSTRAINT);
+	assert_string_equal(orm_session_error(late)->column, "token");
+	orm_session_close(late);
+	stop(&this);
+}
+
+static void json_is_kept_as_it_was_given(void **state)
+{
+	static const char document[] = "{ \"b\" : [1, 2.50, {}], \"a\": \"\\u00e9 gr\xc3\xbc\xc3\x9f\", \"a\": null }";
+	client   this = start(*state);
+	Account *account = add_account(&this);
+	account->settings.text = document;
+	Payment *payment = orm_add(this.session, Payment, .account = account, .amount = {"1"});
+	commit(&this);
+	assert_null(payment->note.text);
+	assert_string_equal(place_text(*state, "SELECT settings FROM accounts"), document);
+	orm_refresh(this.session, account);
+	assert_string_equal(account->settings.text, document);
+	assert_ptr_equal(orm_first(this.session, Payment, .note = {NULL}), payment);
+	payment->note.text = "null"; /* a document, not NULL */
+	commit(&this);
+	orm_query *query = orm_select(this.session, Payment);
+	orm_where_not_null(query, Payment, note);
+	assert_int_equal(orm_query_count(query), 1);
+	orm_query_free(query);
+	stop(&this);
+}
+
+ORM_DECLARE(Large);
+struct Large {
+	int64_t     id;
+	orm_decimal number;
+};
+static const orm_field Large_fields[] = {
+	{ ORM_COLUMN(Large, id), .primary_key = true },
+	{ ORM_COLUMN(Large, number), .precision = 38, .scale = 4 },
+};
+ORM_MODEL(Large, "large", Large_fields);
+
+/* SQLite, which does not, says for which column. */
+static void decimals_have_up_to_38_digits(void **state)
+{
+	static const orm_model *const large[] = { &Large_model, NULL };
+	const test_place *place = *state;
+	orm_db           *db = orm_connect(place->url, large);
+	orm_create_all(db);
+	if (engine_under_test() == ENGINE_SQLITE) {
+		assert_int_equal(orm_db_error(db)->code, ORM_EUNSUPPORTED);
+		assert_string_equal(orm_db_error(db)->model, "Large");
+		assert_string_equal(orm_db_error(db)->column, "number");
+	} else {
+		orm_session *session = orm_session_open(db);
+		Large       *one = orm_add(session, Large, .number = {"-9999999999999999999999999999999999.9999"});
+		assert_int_equal(orm_commit(session), ORM_OK);
+		orm_refresh(session, one);
+		assert_string_equal(one->number.text, "-9999999999999999999999999999999999.9999");
+		assert_non_null(orm_first(session, Large, .number = one->number));
+		orm_session_close(session);
+	}
+	orm_disconnect(db);
+}
+
 #define IN_A_PLACE(test) cmocka_unit_test_setup_teardown(test, place_set_up, place_tear_down)
 
 int main(void)
@@ -392,6 +674,13 @@ int main(void)
 		IN_A_PLACE(not_a_number_is_refused),
 		IN_A_PLACE(text_and_composite_keys),
 		IN_A_PLACE(the_server_fills_in_what_was_not_given),
+		IN_A_PLACE(decimals_are_exact_and_canonical),
+		IN_A_PLACE(decimals_have_the_order_of_numbers),
+		IN_A_PLACE(what_a_column_has_no_room_for_is_refused),
+		IN_A_PLACE(uuids_are_keys),
+		IN_A_PLACE(json_is_kept_as_it_was_given),
+		IN_A_PLACE(decimals_have_up_to_38_digits),
 	};
+	use_the_engines_extremes();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,6 +55,9 @@ static const orm_mapper *model(void)
 		{.name = "h", .type = ORM_DATE},
 		{.name = "i", .type = ORM_TIME, .nullable = true},
 		{.name = "j", .type = ORM_DATETIME, .nullable = true},
+		{.name = "k", .type = ORM_DECIMAL, .nullable = true, .precision = 3, .scale = 1},
+		{.name = "l", .type = ORM_UUID, .nullable = true},
+		{.name = "m", .type = ORM_JSON, .nullable = true},
 	};
 	const orm_model_spec spec = {
 		.name = "All", .table = "all", .columns = columns, .n_columns = sizeof columns / sizeof *columns};
@@ -77,7 +80,7 @@ static void tame(orm_vector *vector, uint8_t *cells, uint32_t *ends, size_t n_ro
 	} else if (vector->type == ORM_TIME) {
 		for (size_t i = 7; i < vector->size; i += 8)
 			cells[i] = cells[i - 1] = cells[i - 2] = 0;
-	} else if (vector->type == ORM_TEXT) {
+	} else if (orm_type_is_text(vector->type)) {
 		/* One terminator a row: fewer are made up for from the end, more are overwritten. */
 		size_t n = 0;
 
@@ -145,8 +148,9 @@ static void walk(const orm_batch *batch)
 		orm_vector_cursor_init(&cursor, &batch->vectors[i]);
 		for (size_t row = 0; row < batch->n_rows; row++) {
 			orm_vector_cursor_next(&cursor, &value);
-			if (value.type == ORM_TEXT && !value.null &&
-			    (strlen(value.text) != value.size || !orm_utf8_valid(value.text, value.size)))
+			if (orm_type_is_text(value.type) && !value.null &&
+			    (strlen(value.text) != value.size || !orm_utf8_valid(value.text, value.size) ||
+			     orm_column_text_fault(&batch->mapper->columns[columns[i]], value.text, value.size)))
 				abort();
 			orm_vector_builder_put(&builder.vectors[i], &value);
 		}

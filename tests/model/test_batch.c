@@ -91,6 +91,19 @@ static orm_value value_of(orm_type type, size_t row, bool null, char scratch[32]
 	case ORM_DOUBLE:
 		value.number = (double)n / 7;
 		break;
+	case ORM_DECIMAL:
+		value.size = (uint32_t)snprintf(scratch, 32, "%lld.%02zu", (long long)n, row % 100);
+		value.text = scratch;
+		break;
+	case ORM_UUID:
+		memset(scratch, (int)row, sizeof(orm_uuid));
+		value.size = sizeof(orm_uuid);
+		value.bytes = scratch;
+		break;
+	case ORM_JSON:
+		value.size = (uint32_t)snprintf(scratch, 32, "{\"n\": %lld}", (long long)n);
+		value.text = scratch;
+		break;
 	default:
 		/* every fourth one is empty */
 		value.size = row % 4 == 0
@@ -106,7 +119,8 @@ static orm_value value_of(orm_type type, size_t row, bool null, char scratch[32]
 static void check_round_trip(null_pattern *is_null, size_t n_rows)
 {
 	const orm_mapper *mapper = &registry->mappers[0];
-	static const uint16_t columns[] = {BOOLS, INT32S, INT64S, DOUBLES, TEXTS, BLOBS, DATES, TIMES, DATETIMES};
+	static const uint16_t columns[] = {BOOLS, INT32S, INT64S,    DOUBLES,  TEXTS, BLOBS,
+					   DATES, TIMES,  DATETIMES, DECIMALS, UUIDS, JSONS};
 	enum { N = sizeof columns / sizeof *columns };
 	orm_batch_builder builder;
 	orm_vector vectors[N];

@@ -66,6 +66,10 @@ static void values_print(void **state)
 	check_print(number(-0.0), 100, "-0");
 	check_print(number(1e300), 100, "1e+300");
 	check_print(number((double)INFINITY), 100, "inf");
+	check_print((orm_value){.type = ORM_DECIMAL, .size = 5, .text = "12.50"}, 100, "12.50");
+	check_print((orm_value){.type = ORM_UUID, .size = 16, .bytes = "0123456789abcdef"}, 100,
+		    "30313233-3435-3637-3839-616263646566");
+	check_print((orm_value){.type = ORM_JSON, .size = 2, .text = "{}"}, 100, "'{}'");
 	check_print(integer(ORM_DATE, 20780), 100, "2026-11-23");
 	check_print(integer(ORM_TIME, INT64_C(47736000001)), 100, "13:15:36.000001");
 	check_print(integer(ORM_DATETIME, 0), 100, "1970-01-01T00:00:00Z");

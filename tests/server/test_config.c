@@ -98,6 +98,10 @@ static void a_file_sets_options(void **state)
 			      "max-message = 1MiB\n"
 			      "log-level = debug\n"
 			      "ipc-mode = 0660\n"
+			      "advertise = tls+tcp://host1:7420\n"
+			      "replica = postgresql://db2/shop\n"
+			      "replica = postgresql://db3/shop\n"
+			      "writers = 3\n"
 			      "create = no"),
 			 ORM_OK);
 	assert_string_equal(config.database, "sqlite:////var/shop.db");
@@ -108,7 +112,16 @@ static void a_file_sets_options(void **state)
 	assert_int_equal(config.max_message, 1 << 20);
 	assert_int_equal(config.log_level, LOG_DEBUG);
 	assert_int_equal(config.ipc_mode, 0660);
+	assert_string_equal(config.advertise, "tls+tcp://host1:7420");
+	assert_int_equal(config.n_replicas, 2);
+	assert_string_equal(config.replicas[0], "postgresql://db2/shop");
+	assert_string_equal(config.replicas[1], "postgresql://db3/shop");
+	assert_int_equal(config.n_writers, 3);
 	assert_false(config.create);
+	assert_int_equal(ormd_config_set(&config, "replica", "postgresql://db4/shop", ORMD_FROM_ARGUMENTS, &error),
+			 ORM_OK);
+	assert_int_equal(config.n_replicas, 1);
+	assert_string_equal(config.replicas[0], "postgresql://db4/shop");
 }
 
 static void a_mistake_in_a_file_is_named_with_its_line(void **state)
@@ -125,6 +138,9 @@ static void a_mistake_in_a_file_is_named_with_its_line(void **state)
 		{"[server]\nlease = 5s\n", "ormd.conf:2: ", "[server]"},
 		{"database = oracle://x\n", "ormd.conf:1: ", "oracle"},
 		{"listen = /run/x.sock\n", "ormd.conf:1: ", "ipc:///PATH"},
+		{"advertise = host1\n", "ormd.conf:1: ", "advertise: 'host1' is not an address"},
+		{"replica = oracle://x\n", "ormd.conf:1: ", "replica: "},
+		{"writers = many\n", "ormd.conf:1: ", "not a number"},
 		{"max-message = 1\n", "ormd.conf:1: ", "too small"},
 		{"max-clients = 70000\n", "ormd.conf:1: ", "too large"},
 		{"create = maybe\n", "ormd.conf:1: ", "yes nor no"},

@@ -228,6 +228,22 @@ static void sessions_tell_what_is_pending(void **state)
 	ASSERT_SAYS(0, "order-1042", "sessions");
 }
 
+static void a_database_with_one_server_has_that_one(void **state)
+{
+	json_t *where = ask("where", "order-1042");
+	json_t *servers = ask("servers", NULL);
+
+	(void)state;
+	assert_string_equal(text_in(where, "address"), ormd.address);
+	assert_true(json_is_true(json_object_get(where, "asked")));
+	assert_int_equal(json_array_size(json_object_get(servers, "servers")), 0);
+	json_decref(where);
+	json_decref(servers);
+	ASSERT_SAYS(0, ormd.address, "where", "order-1042");
+	ASSERT_SAYS(66, "order-1043", "where", "order-1043");
+	ASSERT_SAYS(0, "one server", "servers");
+}
+
 static void participants_are_found_by_name_and_by_id(void **state)
 {
 	char id[24];
@@ -359,6 +375,7 @@ int main(void)
 		TEST_SESSION(status_tells_who_serves_what),
 		TEST(the_server_is_found_by_address_too),
 		TEST_SESSION(sessions_tell_what_is_pending),
+		TEST_SESSION(a_database_with_one_server_has_that_one),
 		TEST_SESSION(participants_are_found_by_name_and_by_id),
 		TEST_SESSION(pending_changes_are_told_with_their_author),
 		TEST_SESSION(the_schema_is_drawn),

@@ -82,15 +82,19 @@ static const orm_relationship_spec letter_relationships[] = {{.name = "receiver"
 	{                                                                                                              \
 		.name = n, .type = t, .unique = true                                                                   \
 	}
-static const orm_column_spec kind_columns[] = {ID,
-					       UNIQUE("int32", ORM_INT32),
-					       UNIQUE("int64", ORM_INT64),
-					       UNIQUE("real", ORM_DOUBLE),
-					       UNIQUE("text", ORM_TEXT),
-					       UNIQUE("bytes", ORM_BYTES),
-					       UNIQUE("date", ORM_DATE),
-					       UNIQUE("time", ORM_TIME),
-					       UNIQUE("datetime", ORM_DATETIME)};
+static const orm_column_spec kind_columns[] = {
+	ID,
+	UNIQUE("int32", ORM_INT32),
+	UNIQUE("int64", ORM_INT64),
+	UNIQUE("real", ORM_DOUBLE),
+	UNIQUE("text", ORM_TEXT),
+	UNIQUE("bytes", ORM_BYTES),
+	UNIQUE("date", ORM_DATE),
+	UNIQUE("time", ORM_TIME),
+	UNIQUE("datetime", ORM_DATETIME),
+	{.name = "amount", .type = ORM_DECIMAL, .precision = 6, .scale = 2, .unique = true},
+	UNIQUE("uuid", ORM_UUID),
+	{.name = "json", .type = ORM_JSON}};
 static const orm_column_spec flag_columns[] = {ID, UNIQUE("flag", ORM_BOOL)};
 
 static const orm_column_spec team_columns[] = {ID, {.name = "name", .type = ORM_TEXT}};
@@ -263,8 +267,15 @@ static orm_value next_value(orm_type type, va_list *args)
 	long long integer;
 
 	switch (type) {
+	case ORM_UUID:
+		value.bytes = va_arg(*args, const char *);
+		value.null = !value.bytes;
+		value.size = sizeof(orm_uuid);
+		break;
 	case ORM_TEXT:
 	case ORM_BYTES:
+	case ORM_DECIMAL:
+	case ORM_JSON:
 		text = va_arg(*args, const char *);
 		value.null = !text;
 		value.size = text ? (uint32_t)strlen(text) : 0;

@@ -446,14 +446,16 @@ static void swap_of_values_that_others_refer_to(void **state)
 
 static void unique_values_of_every_type_swapped(void **state)
 {
-	static const char *const columns = "int32 int64 real text bytes date time datetime";
+	static const char *const columns = "int32 int64 real text bytes date time datetime amount uuid json";
 	fixture *f = *state;
-	const uint64_t a = add(f, "Kind", columns, 1LL, 1LL, 1.5, "a", "a", 1LL, 1LL, 1LL);
-	const uint64_t b = add(f, "Kind", columns, 2LL, 2LL, 2.5, "b", "b", 2LL, 2LL, 2LL);
+	const uint64_t a =
+		add(f, "Kind", columns, 1LL, 1LL, 1.5, "a", "a", 1LL, 1LL, 1LL, "1.50", "aaaaaaaaaaaaaaaa", "{}");
+	const uint64_t b =
+		add(f, "Kind", columns, 2LL, 2LL, 2.5, "b", "b", 2LL, 2LL, 2LL, "-2.50", "bbbbbbbbbbbbbbbb", "[2]");
 
 	commit(f);
-	set(f, a, columns, 2LL, 2LL, 2.5, "b", "b", 2LL, 2LL, 2LL);
-	set(f, b, columns, 1LL, 1LL, 1.5, "a", "a", 1LL, 1LL, 1LL);
+	set(f, a, columns, 2LL, 2LL, 2.5, "b", "b", 2LL, 2LL, 2LL, "-2.50", "bbbbbbbbbbbbbbbb", "[2]");
+	set(f, b, columns, 1LL, 1LL, 1.5, "a", "a", 1LL, 1LL, 1LL, "1.50", "aaaaaaaaaaaaaaaa", "{}");
 	commit(f);
 	assert_string_equal(ask(f, "SELECT int32, int64, \"real\", text FROM kinds ORDER BY id"),
 			    "2|2|2.5|b;1|1|1.5|a");
@@ -462,6 +464,9 @@ static void unique_values_of_every_type_swapped(void **state)
 	assert_string_equal(ask(f, "SELECT id FROM kinds ORDER BY date"), "2;1");
 	assert_string_equal(ask(f, "SELECT id FROM kinds ORDER BY \"time\""), "2;1");
 	assert_string_equal(ask(f, "SELECT id FROM kinds ORDER BY datetime"), "2;1");
+	assert_string_equal(ask(f, "SELECT id FROM kinds ORDER BY amount"), "1;2");
+	assert_string_equal(ask(f, "SELECT id FROM kinds ORDER BY uuid"), "2;1");
+	assert_string_equal(ask(f, "SELECT json FROM kinds ORDER BY id"), "[2];{}");
 }
 
 static void swap_without_a_third_value_is_refused(void **state)
@@ -487,19 +492,20 @@ static void swap_without_a_third_value_is_refused(void **state)
 static void several_values_of_one_row_swapped(void **state)
 {
 	fixture *f = *state;
-	const uint64_t a = add(f, "Kind", "int32 int64 real text bytes date time datetime", 1LL, 1LL, 1.5, "a", "a",
-			       1LL, 1LL, 1LL);
-	const uint64_t b = add(f, "Kind", "int32 int64 real text bytes date time datetime", 2LL, 2LL, 2.5, "b", "b",
-			       2LL, 2LL, 2LL);
-	const uint64_t c = add(f, "Kind", "int32 int64 real text bytes date time datetime", 3LL, 3LL, 3.5, "c", "c",
-			       3LL, 3LL, 3LL);
+	const uint64_t a = add(f, "Kind", "int32 int64 real text bytes date time datetime amount uuid json", 1LL, 1LL,
+			       1.5, "a", "a", 1LL, 1LL, 1LL, "1.00", "aaaaaaaaaaaaaaaa", "1");
+	const uint64_t b = add(f, "Kind", "int32 int64 real text bytes date time datetime amount uuid json", 2LL, 2LL,
+			       2.5, "b", "b", 2LL, 2LL, 2LL, "2.00", "bbbbbbbbbbbbbbbb", "2");
+	const uint64_t c = add(f, "Kind", "int32 int64 real text bytes date time datetime amount uuid json", 3LL, 3LL,
+			       3.5, "c", "c", 3LL, 3LL, 3LL, "3.00", "cccccccccccccccc", "3");
 
 	commit(f);
-	set(f, a, "int32 text", 2LL, "c");
-	set(f, b, "int32 text", 3LL, "a");
-	set(f, c, "int32 text", 1LL, "b");
+	set(f, a, "int32 text amount", 2LL, "c", "3.00");
+	set(f, b, "int32 text amount", 3LL, "a", "1.00");
+	set(f, c, "int32 text amount", 1LL, "b", "2.00");
 	commit(f);
 	assert_string_equal(ask(f, "SELECT int32, text FROM kinds ORDER BY id"), "2|c;3|a;1|b");
+	assert_string_equal(ask(f, "SELECT id FROM kinds ORDER BY amount"), "2;3;1");
 }
 
 int main(void)

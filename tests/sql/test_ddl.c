@@ -236,6 +236,72 @@ static void the_schema_of_sqlite(void **state)
 	orm_registry_free(registry);
 }
 
+/* How each engine keeps them, and how they are read. */
+static void decimals_uuids_and_json(void **state)
+{
+	static const orm_column_spec columns[] = {
+		{.name = "id", .type = ORM_UUID, .primary_key = true},
+		{.name = "price", .type = ORM_DECIMAL, .precision = 10, .scale = 2, .server_default = "1.5", .check = "price > 0"},
+		{.name = "rate", .type = ORM_DECIMAL, .nullable = true},
+		{.name = "notes", .type = ORM_JSON, .nullable = true},
+	};
+	static const orm_model_spec spec = {.name = "Item", .table = "items", .columns = columns, .n_columns = N(columns)};
+	static const ormd_order by_price = {.column = 1};
+	orm_registry *registry = make(&spec, 1);
+	const ormd_select select = {
+		.mapper = &registry->mappers[0], .order = &by_price, .n_order = 1, .limit = ORMD_NO_LIMIT};
+	orm_buffer sql;
+
+	(void)state;
+	check_create(&ormd_dialect_sqlite, registry,
+		     "CREATE TABLE IF NOT EXISTS \"items\" (\n"
+		     "\t\"id\" BLOB NOT NULL,\n"
+		     "\t\"price\" INTEGER NOT NULL DEFAULT (150),\n"
+		     "\t\"rate\" INTEGER,\n"
+		     "\t\"notes\" TEXT,\n"
+		     "\tCONSTRAINT \"pk_items\" PRIMARY KEY (\"id\"),\n"
+		     "\tCONSTRAINT \"ck_items_id\" CHECK (length(\"id\") = 16),\n"
+		     "\tCONSTRAINT \"ck_items_price\" CHECK ((price > 0) AND typeof(\"price\") IN ('integer', 'null')),\n"
+		     "\tCONSTRAINT \"ck_items_rate\" CHECK (typeof(\"rate\") IN ('integer', 'null')),\n"
+		     "\tCONSTRAINT \"ck_items_notes\" CHECK (json_valid(\"notes\"))\n"
+		     ");\n");
+	check_create(&ormd_dialect_postgresql, registry,
+		     "CREATE TABLE IF NOT EXISTS \"items\" (\n"
+		     "\t\"id\" UUID NOT NULL,\n"
+		     "\t\"price\" NUMERIC(10, 2) NOT NULL DEFAULT (1.5),\n"
+		     "\t\"rate\" NUMERIC(18, 4),\n"
+		     "\t\"notes\" JSON,\n"
+		     "\tCONSTRAINT \"pk_items\" PRIMARY KEY (\"id\"),\n"
+		     "\tCONSTRAINT \"ck_items_price\" CHECK (price > 0)\n"
+		     ");\n");
+	orm_buffer_init(&sql);
+	ormd_sql_select(&ormd_dialect_sqlite, &select, &sql);
+	assert_string_equal(sql.data, "SELECT \"id\", ormd_decimal(\"price\", 2), ormd_decimal(\"rate\", 4), \"notes\" "
+				      "FROM \"items\" ORDER BY \"price\"");
+	orm_buffer_reset(&sql);
+	ormd_sql_select(&ormd_dialect_postgresql, &select, &sql);
+	assert_string_equal(sql.data, "SELECT \"id\", \"price\", \"rate\", \"notes\" FROM \"items\" ORDER BY \"price\"");
+	orm_buffer_fini(&sql);
+	orm_registry_free(registry);
+}
+
+static void large_decimals_need_an_engine_for_them(void **state)
+{
+	static const orm_column_spec columns[] = {ID, {.name = "price", .type = ORM_DECIMAL, .precision = 19, .scale = 2}};
+	static const orm_model_spec spec = {.name = "Item", .table = "items", .columns = columns, .n_columns = N(columns)};
+	orm_registry *registry = make(&spec, 1);
+	orm_error error;
+
+	(void)state;
+	assert_int_equal(ormd_dialect_check(&ormd_dialect_postgresql, registry, &error), ORM_OK);
+	assert_int_equal(ormd_dialect_check(&ormd_dialect_mysql, registry, &error), ORM_OK);
+	assert_int_equal(ormd_dialect_check(&ormd_dialect_sqlite, registry, &error), ORM_EUNSUPPORTED);
+	assert_string_equal(error.model, "Item");
+	assert_string_equal(error.column, "price");
+	assert_non_null(strstr(error.message, "19 digits, but sqlite keeps at most 18"));
+	orm_registry_free(registry);
+}
+
 static void the_engine_keeps_what_the_models_say(void **state)
 {
 	sqlite3 *db = *state;
@@ -706,6 +772,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_schema_of_sqlite),
+		cmocka_unit_test(decimals_uuids_and_json),
+		cmocka_unit_test(large_decimals_need_an_engine_for_them),
 		cmocka_unit_test_setup_teardown(the_engine_keeps_what_the_models_say, open_database, close_database),
 		cmocka_unit_test_setup_teardown(cycles_are_created_and_dropped_with_rows_in_them, open_database,
 						close_database),

@@ -10,7 +10,7 @@
 
 #include "sql/statement.h"
 
-enum { ID, BOOLS, INT32S, DOUBLES, TEXTS, BLOBS, DATES, TIMES, DATETIMES, N_COLUMNS };
+enum { ID, BOOLS, INT32S, DOUBLES, TEXTS, BLOBS, DATES, TIMES, DATETIMES, DECIMALS, UUIDS, JSONS, N_COLUMNS };
 
 static orm_registry *registry;
 
@@ -26,6 +26,9 @@ static int set_up(void **state)
 		[DATES] = {.name = "dates", .type = ORM_DATE},
 		[TIMES] = {.name = "times", .type = ORM_TIME},
 		[DATETIMES] = {.name = "datetimes", .type = ORM_DATETIME},
+		[DECIMALS] = {.name = "decimals", .type = ORM_DECIMAL, .precision = 4, .scale = 2},
+		[UUIDS] = {.name = "uuids", .type = ORM_UUID},
+		[JSONS] = {.name = "jsons", .type = ORM_JSON, .nullable = true},
 	};
 	const orm_model_spec spec = {.name = "All", .table = "all", .columns = columns, .n_columns = N_COLUMNS};
 
@@ -91,6 +94,14 @@ static void values_fit_their_column(void **state)
 		{INT32S, ORMD_LIKE, INTEGER(ORM_INT32, 1), "LIKE is for text, but the column is int32"},
 		{BLOBS, ORMD_EQ, {.type = ORM_BYTES}, NULL},
 		{BLOBS, ORMD_EQ, {.type = ORM_BYTES, .size = 1}, "no bytes"},
+		{DECIMALS, ORMD_LT, {.type = ORM_DECIMAL, .text = "12.50", .size = 5}, NULL},
+		{DECIMALS, ORMD_LT, {.type = ORM_DECIMAL, .text = "12.5", .size = 4}, "not a number that the column can have"},
+		{DECIMALS, ORMD_LT, {.type = ORM_DECIMAL, .text = "100.00", .size = 6}, "not a number that the column can have"},
+		{DECIMALS, ORMD_LT, TEXT("12.50", 5), "another type"},
+		{DECIMALS, ORMD_LIKE, {.type = ORM_DECIMAL, .text = "12.50", .size = 5}, "LIKE is for text"},
+		{UUIDS, ORMD_IN, {.type = ORM_UUID, .bytes = "0123456789abcdef", .size = 16}, NULL},
+		{UUIDS, ORMD_IN, {.type = ORM_UUID, .bytes = "0123456789abcde", .size = 15}, "16 bytes"},
+		{JSONS, ORMD_EQ, {.type = ORM_JSON, .text = "{}", .size = 2}, "whether it is NULL"},
 		{TEXTS, ORMD_EQ, {.null = true}, NULL},
 		{TEXTS, ORMD_NE, {.null = true}, NULL},
 		{TEXTS, ORMD_LT, {.null = true}, "compares with NULL"},
@@ -235,13 +246,17 @@ static void columns_exist(void **state)
 	assert_int_equal(ormd_select_check(&select, &error), ORM_OK);
 	select.n_columns = 2;
 	assert_int_equal(ormd_select_check(&select, &error), ORM_EINVAL);
-	assert_non_null(strstr(error.message, "All: the query asks for a column 9"));
+	assert_non_null(strstr(error.message, "All: the query asks for a column 12"));
 	select.n_columns = 0;
 	assert_int_equal(ormd_select_check(&select, &error), ORM_EINVAL);
 	select.columns = NULL;
 	select.n_order = 2;
 	assert_int_equal(ormd_select_check(&select, &error), ORM_EINVAL);
-	assert_non_null(strstr(error.message, "orders by a column 9"));
+	assert_non_null(strstr(error.message, "orders by a column 12"));
+	select.order = &(ormd_order){.column = JSONS};
+	select.n_order = 1;
+	assert_int_equal(ormd_select_check(&select, &error), ORM_EINVAL);
+	assert_non_null(strstr(error.message, "All.jsons: JSON has no order"));
 	select.n_order = N_COLUMNS + 1;
 	assert_int_equal(ormd_select_check(&select, &error), ORM_EINVAL);
 	select.n_order = 0;

@@ -13,7 +13,7 @@
 #include "support/engine.h"
 #include "support/eventually.h"
 
-enum { GROUP, MISSED, COPY, N_PORTS };
+enum { GROUP, MISSED, COPY, CLIENTS, N_PORTS };
 
 /* ---- ports --------------------------------------------------------------------------------------------------- */
 
@@ -63,8 +63,11 @@ static void set_options(support_galera *cluster, int number)
 	snprintf(node->text[n++], SUPPORT_PATH_SIZE, "--wsrep-node-incoming-address=127.0.0.1:%d", node->ports[GROUP]);
 	snprintf(node->text[n++], SUPPORT_PATH_SIZE, "--wsrep-sst-receive-address=127.0.0.1:%d", node->ports[COPY]);
 	snprintf(node->text[n++], SUPPORT_PATH_SIZE, "--wsrep-node-name=node%d", number);
+	snprintf(node->text[n++], SUPPORT_PATH_SIZE, "--port=%d", node->ports[CLIENTS]);
 	for (int i = 0; i < n; i++)
 		node->options[n_options++] = node->text[i];
+	node->options[n_options++] = "--skip-networking=0";
+	node->options[n_options++] = "--bind-address=127.0.0.1";
 	node->options[n_options++] = "--wsrep-on=ON";
 	node->options[n_options++] = "--wsrep-provider=" SUPPORT_GALERA_PROVIDER;
 	node->options[n_options++] = "--wsrep-sst-method=rsync";
@@ -95,6 +98,8 @@ static int count_running(const support_galera *cluster)
 
 void support_galera_start(support_galera *cluster)
 {
+	char url[SUPPORT_PATH_SIZE];
+
 	*cluster = (support_galera){0};
 	choose_ports(cluster);
 	for (int i = 0; i < SUPPORT_GALERA_NODES; i++) {
@@ -102,6 +107,9 @@ void support_galera_start(support_galera *cluster)
 		set_options(cluster, i);
 	}
 	support_galera_bootstrap(cluster, 0);
+	support_galera_url(cluster, 0, "", url);
+	engine_run(url, "CREATE USER ormd");
+	engine_run(url, "GRANT ALL ON *.* TO ormd");
 	for (int i = 1; i < SUPPORT_GALERA_NODES; i++)
 		support_galera_rejoin(cluster, i);
 }
@@ -156,6 +164,17 @@ void support_galera_remove(support_galera *cluster)
 void support_galera_url(const support_galera *cluster, int node, const char *database, char url[SUPPORT_PATH_SIZE])
 {
 	support_mariadb_url(&cluster->nodes[node].server, database, url);
+}
+
+void support_galera_hosts_url(const support_galera *cluster, int first, const char *database,
+			      char url[SUPPORT_PATH_SIZE])
+{
+	int size = snprintf(url, SUPPORT_PATH_SIZE, "mariadb://ormd@");
+
+	for (int i = 0; i < SUPPORT_GALERA_NODES; i++)
+		size += snprintf(url + size, SUPPORT_PATH_SIZE - (size_t)size, "%s127.0.0.1:%d", i > 0 ? "," : "",
+				 cluster->nodes[(first + i) % SUPPORT_GALERA_NODES].ports[CLIENTS]);
+	snprintf(url + size, SUPPORT_PATH_SIZE - (size_t)size, "/%s?wsrep-sync-wait=1", database);
 }
 
 /* "Name|value;..." of its status; owned. These statements are answered without a majority, too. */

@@ -16,8 +16,8 @@
 typedef struct support_galera_node {
 	support_mariadb server;
 	char text[8][SUPPORT_PATH_SIZE]; /* what `options` points to */
-	const char *options[16];
-	int ports[3]; /* of the group, of missed writes, and of a whole copy */
+	const char *options[24];
+	int ports[4]; /* of the group, of missed writes, of a whole copy, and of clients */
 } support_galera_node;
 
 typedef struct support_galera {
@@ -50,5 +50,8 @@ void support_galera_await(support_galera *cluster, int node, int n_nodes);
 void support_galera_await_alone(support_galera *cluster, int node);
 
 void support_galera_url(const support_galera *cluster, int node, const char *database, char url[SUPPORT_PATH_SIZE]);
+/* All nodes, over TCP, this one first: "mariadb://ormd@127.0.0.1:PORT,.../DATABASE?wsrep-sync-wait=1". */
+void support_galera_hosts_url(const support_galera *cluster, int first, const char *database,
+			      char url[SUPPORT_PATH_SIZE]);
 
 #endif

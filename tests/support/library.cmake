@@ -22,6 +22,7 @@ add_library(ormd_test_support STATIC
 	${CMAKE_CURRENT_LIST_DIR}/mariadb.c
 	${CMAKE_CURRENT_LIST_DIR}/postgresql.c
 	${CMAKE_CURRENT_LIST_DIR}/process.c
+	${CMAKE_CURRENT_LIST_DIR}/proxy.c
 	${CMAKE_CURRENT_LIST_DIR}/server.c
 	${CMAKE_CURRENT_LIST_DIR}/tempdir.c
 	${CMAKE_CURRENT_LIST_DIR}/template.c)

@@ -88,7 +88,8 @@ static void start_program(support_postgresql *server)
 		"-cfull_page_writes=off",
 		"-cmax_wal_size=256MB",
 		"-cwal_keep_size=64MB",
-		"-cautovacuum=off"};
+		"-cautovacuum=off",
+		"-cwal_retrieve_retry_interval=100ms"};
 	size_t n = 0;
 
 	while (argv[n])
@@ -151,28 +152,24 @@ static bool is_followed_synchronously(void *context)
 
 void support_postgresql_start_standby(support_postgresql *standby, const support_postgresql *primary, bool synchronous)
 {
+	make_directory(standby);
+	support_postgresql_follow(standby, primary, synchronous);
+}
+
+void support_postgresql_follow(support_postgresql *server, const support_postgresql *primary, bool synchronous)
+{
 	char data[SUPPORT_PATH_SIZE];
 	char source[SUPPORT_PATH_SIZE];
 	support_postgresql asked = *primary;
+	const char *const empty[] = {"rm", "-rf", data, NULL};
+	const char *const copy[] = {BIN("pg_basebackup"), "-D", data, "-d", source, "-R", "-X", "stream", "-c", "fast",
+				    "--no-sync",          NULL};
 
-	make_directory(standby);
+	support_join(data, server->directory, "data");
 	snprintf(source, sizeof source, "host=%s user=ormd application_name=standby", primary->directory);
-
-	const char *const argv[] = {BIN("pg_basebackup"),
-				    "-D",
-				    support_join(data, standby->directory, "data"),
-				    "-d",
-				    source,
-				    "-R",
-				    "-X",
-				    "stream",
-				    "-c",
-				    "fast",
-				    "--no-sync",
-				    NULL};
-
-	run_program(standby, argv);
-	start_program(standby);
+	run_program(server, empty);
+	run_program(server, copy);
+	start_program(server);
 	if (!synchronous)
 		return;
 	ask_bool(primary, "ALTER SYSTEM SET synchronous_standby_names = 'standby'");

@@ -32,6 +32,9 @@ void support_postgresql_start(support_postgresql *server);
  */
 void support_postgresql_start_standby(support_postgresql *standby, const support_postgresql *primary, bool synchronous);
 
+/* A server that was killed or stopped gets the primary's data in place of its own, and follows it as a standby does. */
+void support_postgresql_follow(support_postgresql *server, const support_postgresql *primary, bool synchronous);
+
 /* From now on the primary waits for no standby: what a survivor needs when its standby is gone. */
 void support_postgresql_stand_alone(const support_postgresql *primary);
 

@@ -92,6 +92,18 @@ int support_ormd_stop(support_ormd *ormd)
 	return result;
 }
 
+int support_ormd_n_said(const support_ormd *ormd, const char *text)
+{
+	char *log = support_read_file(ormd->log_path, NULL);
+	char *rest = log;
+	int n = 0;
+
+	for (char *line; (line = strsep(&rest, "\n"));)
+		n += strstr(line, text) != NULL;
+	free(log);
+	return n;
+}
+
 void support_ormd_kill(support_ormd *ormd)
 {
 	support_process_fini(&ormd->process);

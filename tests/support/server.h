@@ -23,6 +23,9 @@ void support_ormd_start(support_ormd *ormd, const char *dir, const char *databas
 /* SIGTERM and wait. The exit status, 0 for a clean end; 128 + n for death by signal n; -1 when it did not end. */
 int support_ormd_stop(support_ormd *ormd);
 
+/* How many lines of its log contain `text`. */
+int support_ormd_n_said(const support_ormd *ormd, const char *text);
+
 /* kill -9, and wait. */
 void support_ormd_kill(support_ormd *ormd);
 
