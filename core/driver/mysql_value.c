@@ -5,6 +5,7 @@
  */
 #include "driver/mysql_internal.h"
 
+#include <endian.h>
 #include <math.h>
 #include <string.h>
 
@@ -169,6 +170,24 @@ static uint64_t read_little_endian(const unsigned char *bytes, size_t size)
 	return number;
 }
 
+/* The same for the sizes that numbers have: most cells are such. */
+static uint64_t read_number(const unsigned char *bytes, size_t size)
+{
+	uint64_t number64;
+	uint32_t number32;
+
+	switch (size) {
+	case sizeof number64:
+		memcpy(&number64, bytes, sizeof number64);
+		return le64toh(number64);
+	case sizeof number32:
+		memcpy(&number32, bytes, sizeof number32);
+		return le32toh(number32);
+	default:
+		return read_little_endian(bytes, size);
+	}
+}
+
 /* What has no fixed size has it in front. */
 static raw_cell with_size(const unsigned char *at)
 {
@@ -208,7 +227,7 @@ static bool read_integer(const MYSQL_FIELD *field, const unsigned char *at, int6
 		return false;
 	}
 
-	const uint64_t bits = read_little_endian(at, size);
+	const uint64_t bits = read_number(at, size);
 	const uint64_t sign = UINT64_C(1) << (size * 8 - 1);
 
 	*integer = (int64_t)(is_unsigned ? bits : (bits ^ sign) - sign);
@@ -225,7 +244,7 @@ static bool read_double(const MYSQL_FIELD *field, const unsigned char *at, doubl
 
 	switch (field->type) {
 	case MYSQL_TYPE_DOUBLE:
-		bits = read_little_endian(at, sizeof bits);
+		bits = read_number(at, sizeof bits);
 		memcpy(number, &bits, sizeof *number);
 		return true;
 	case MYSQL_TYPE_FLOAT:

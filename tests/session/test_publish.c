@@ -93,6 +93,25 @@ static void keys_of_one_batch_are_consecutive(void **state)
 	assert_string_equal(cell_of(&lib, next, AUTHOR_ID), "5001");
 }
 
+static void keys_of_one_draft_pass_over_its_explicit_keys(void **state)
+{
+	(void)state;
+	const uint64_t handles[] = {library_handle(&lib, lib.ann), library_handle(&lib, lib.ann),
+				    library_handle(&lib, lib.ann), library_handle(&lib, lib.ann)};
+	rows_draft draft;
+
+	draft_init(&draft, &lib);
+	draft_add(&draft, lib.author, handles[0], CELLS(TEXT(AUTHOR_NAME, "first")));
+	draft_add(&draft, lib.author, handles[1], CELLS(INT(AUTHOR_ID, 2), TEXT(AUTHOR_NAME, "given")));
+	draft_add(&draft, lib.author, handles[2], CELLS(TEXT(AUTHOR_NAME, "second")));
+	draft_add(&draft, lib.author, handles[3], CELLS(TEXT(AUTHOR_NAME, "third")));
+	assert_int_equal(draft_publish(&draft, lib.ann), ORM_OK);
+	assert_string_equal(cell_of(&lib, handles[0], AUTHOR_ID), "1");
+	assert_string_equal(cell_of(&lib, handles[1], AUTHOR_ID), "2");
+	assert_string_equal(cell_of(&lib, handles[2], AUTHOR_ID), "3");
+	assert_string_equal(cell_of(&lib, handles[3], AUTHOR_ID), "4");
+}
+
 static void a_required_column_is_named(void **state)
 {
 	(void)state;
@@ -711,6 +730,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(an_added_object_has_its_key_at_once),
 		TEST(columns_with_a_default_stay_unset),
+		TEST(keys_of_one_draft_pass_over_its_explicit_keys),
 		TEST(keys_of_one_batch_are_consecutive),
 		TEST(a_required_column_is_named),
 		TEST(handles_are_the_participants_own_and_never_used_twice),
