@@ -13,6 +13,8 @@
 #include "driver/database.h"
 #include "driver/pool.h"
 
+#define COMMIT_MS 30000 /* a commit that the engine has begun is not called off; but nobody waits for ever */
+
 /* A thread that waits for the lead: because its job is in the queue, or because it wants to read a private database. */
 typedef struct database_waiter {
 	struct database_waiter *next;

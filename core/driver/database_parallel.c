@@ -18,7 +18,6 @@
 #define MAX_TRIES        8
 #define FIRST_PAUSE_US   1000
 #define LONGEST_PAUSE_US 200000
-#define COMMIT_MS        30000 /* a commit that the engine has begun is not called off; but nobody waits for ever */
 
 /* ---- lost connections --------------------------------------------------------------------------------------- */
 

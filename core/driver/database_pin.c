@@ -8,8 +8,6 @@
 #include "base/crash_point.h"
 #include "base/error.h"
 
-#define COMMIT_MS 30000
-
 static void give_lead(ormd_database *database)
 {
 	pthread_mutex_lock(&database->lock);
