@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Cells of one piece of a result, bytes: large enough to be worth a round trip, small enough to overlap reading with using. */
-#define PIECE_SIZE (256 * 1024)
+#define PIECE_SIZE (128 * 1024)
 
 /* ---- streams ---- */
 

@@ -97,9 +97,6 @@ ormd_job *ormd_job_list_take(job_list *list); /* the first; NULL when empty */
 
 void ormd_database_log(const ormd_database *database, int level, const char *format, ...) ORM_PRINTF(3, 4);
 
-/* Run `function` on a thread that gets none of the process's signals; false: none can be made. */
-bool ormd_database_start_thread(pthread_t *thread, void *(*function)(void *), void *context);
-
 /* Open the writer's connection, and make our tables. For the leader. */
 orm_status ormd_database_open_writer(ormd_database *database, orm_error *error);
 

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/crash_point.h"
 #include "base/error.h"
+#include "base/thread.h"
 
 #define MAX_TRIES        8
 #define FIRST_PAUSE_US   1000
@@ -236,7 +237,7 @@ bool ormd_database_call_worker(ormd_database *database)
 {
 	pthread_cond_signal(&database->work_came);
 	if (database->stats.waiting > database->n_idle_workers && database->n_workers < database->max_workers &&
-	    ormd_database_start_thread(&database->workers[database->n_workers], work, database))
+	    orm_thread_start(&database->workers[database->n_workers], work, database))
 		database->n_workers++;
 	return database->n_workers > 0;
 }

@@ -10,10 +10,10 @@
 #include "driver/database_internal.h"
 
 #include <assert.h>
-#include <signal.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/thread.h"
 
 #define MAX_GROUPS_LED 8 /* then somebody else leads: this thread's caller wants to go on */
 
@@ -111,26 +111,11 @@ bool ormd_database_is_leader(ormd_database *database)
 
 static void *thread_main(void *context);
 
-bool ormd_database_start_thread(pthread_t *thread, void *(*function)(void *), void *context)
-{
-	sigset_t all;
-	sigset_t before;
-
-	/* The process's signals are not for this thread to handle. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-
-	const bool started = pthread_create(thread, NULL, function, context) == 0;
-
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return started;
-}
-
 /* Locked. False: there is no thread, and none can be made. */
 static bool wake_thread(ormd_database *database)
 {
 	if (!database->thread_exists)
-		database->thread_exists = ormd_database_start_thread(&database->thread, thread_main, database);
+		database->thread_exists = orm_thread_start(&database->thread, thread_main, database);
 	if (!database->thread_exists)
 		return false;
 	database->thread_leads = true;

@@ -9,6 +9,12 @@
 #define HIGH_BITS UINT64_C(0x8080808080808080)
 #define LOW_BITS  UINT64_C(0x7f7f7f7f7f7f7f7f)
 
+/* How many of the word's bytes have their high bit: in the product's highest byte all eight meet. */
+static size_t n_high_bits(uint64_t word)
+{
+	return (size_t)((((word & HIGH_BITS) >> 7) * UINT64_C(0x0101010101010101)) >> 56);
+}
+
 static bool is_continuation(unsigned char byte)
 {
 	return (byte & 0xC0) == 0x80;
@@ -58,7 +64,7 @@ bool orm_utf8_check_run(const char *text, size_t size, size_t *n_nuls)
 			if (word & HIGH_BITS)
 				break;
 			/* No byte is above 0x7f, so none carries: the high bit comes on in each that is not zero. */
-			nuls += sizeof word - (size_t)__builtin_popcountll((word + LOW_BITS) & HIGH_BITS);
+			nuls += sizeof word - n_high_bits(word + LOW_BITS);
 			at += sizeof word;
 			left -= sizeof word;
 		}

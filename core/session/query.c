@@ -61,7 +61,7 @@ static orm_status take_statement(ormd_query *query, const ormd_select *select, o
 	return ORM_OK;
 }
 
-/* For all rows of a table, what refers to them can be read at once, in the order of its key. */
+/* For all rows of a table, what refers to them can be read at once. */
 static void decide_when(ormd_load *load, const ormd_select *select)
 {
 	const orm_relationship *relationship = load->relationship;
@@ -440,12 +440,13 @@ orm_status ormd_query_next(ormd_query *query, size_t max_size, ormd_piece *piece
 	orm_status status;
 
 	recycle_delivered(query);
+	query->piece_size = max_size ? max_size : 1;
 	if (!error)
 		error = &ignored;
 	if (query->result != ORMD_ROWS)
 		status = next_count(query, piece, error);
 	else
-		status = next_rows(query, max_size ? max_size : 1, piece, error);
+		status = next_rows(query, query->piece_size, piece, error);
 	return status == ORM_OK ? ORM_OK : ormd_fail_name_model(query->session->registry, error);
 }
 

@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 
 #include "session/flush.h"
+#include "session/read_ahead.h"
 #include "session/select_by.h"
 #include "session/transaction.h"
 
@@ -87,6 +88,7 @@ struct ormd_query {
 
 	/* how far it is read */
 	ormd_cursor *cursor;
+	ormd_read_ahead *ahead; /* on that cursor, or a scan's */
 	bool statement_done;
 	size_t next_parent;  /* without a statement */
 	size_t first_parent; /* of the objects at hand */
@@ -109,6 +111,7 @@ struct ormd_query {
 	ormd_parcel *first_parcel, *last_parcel; /* read, not delivered */
 
 	/* the piece delivered last */
+	size_t piece_size;
 	orm_arena piece;
 	ormd_parcel *delivered;
 	ormd_parcel *spare;

@@ -63,8 +63,38 @@ static orm_status use_connection(ormd_query *query, ormd_connection *connection,
 	return ORM_OK;
 }
 
+static void end_ahead(ormd_query *query)
+{
+	ormd_read_ahead_stop(query->ahead);
+	query->ahead = NULL;
+}
+
+/*
+ * Rows that come one piece after the other. More of them are read ahead, if the query has the connection for itself:
+ * one that it was lent may be wanted between two pieces, and so is its own for what is loaded along piece by piece.
+ */
+static orm_status fetch(ormd_query *query, ormd_cursor *cursor, ormd_parcel *parcel, size_t max_size, size_t *n_rows,
+			bool *done, orm_error *error)
+{
+	const bool alone = query->connection == query->reader &&
+			   ormd_query_next_load(query, 0, false) == query->n_loads;
+	orm_status status;
+
+	if (query->ahead)
+		status = ormd_read_ahead_take(query->ahead, &parcel->builder, n_rows, done, error);
+	else
+		status = query->connection->driver->fetch(cursor, &parcel->builder, MAX_PARCEL_ROWS, max_size, n_rows,
+							  done, error);
+	if (status != ORM_OK || *done)
+		end_ahead(query);
+	else if (alone && !query->ahead)
+		query->ahead = ormd_read_ahead_start(cursor, parcel->mapper, MAX_PARCEL_ROWS, query->piece_size);
+	return status;
+}
+
 void ormd_query_end_reading(ormd_query *query)
 {
+	end_ahead(query);
 	for (size_t i = 0; i < query->n_loads; i++)
 		ormd_load_close(&query->loads[i]);
 	if (query->cursor)
@@ -98,8 +128,7 @@ static orm_status read_rows(ormd_query *query, ormd_parcel *parcel, size_t max_s
 	}
 	if (!query->cursor)
 		return error->code;
-	status = driver->fetch(query->cursor, &parcel->builder, MAX_PARCEL_ROWS, max_size, &n_rows,
-			       &query->statement_done, error);
+	status = fetch(query, query->cursor, parcel, max_size, &n_rows, &query->statement_done, error);
 	if (status != ORM_OK)
 		return status;
 	if (query->statement_done) {
@@ -171,9 +200,9 @@ static orm_status read_related(ormd_query *query, ormd_connection *connection, o
 /* ---- all rows of a table ------------------------------------------------------------------------------------ */
 
 /*
- * Every row that refers to any other is wanted. Reading the whole table in its own order takes a third of the time that
- * finding the rows by an index does; where rows may refer to nothing, only if most of them can be expected to refer to
- * something.
+ * Every row that refers to any other is wanted. Reading the whole table as it lies takes a third of the time that
+ * finding the rows by an index does (participants sort their lists themselves); where rows may refer to nothing, only
+ * if most of them can be expected to refer to something.
  */
 static orm_status decide_to_scan(ormd_query *query, ormd_load *load, orm_error *error)
 {
@@ -197,10 +226,9 @@ static orm_status decide_to_scan(ormd_query *query, ormd_load *load, orm_error *
 static orm_status begin_scan(ormd_query *query, ormd_load *load, orm_error *error)
 {
 	const orm_mapper *target = load->relationship->target;
-	const ormd_order by_key = {.column = target->key[0]};
 	uint8_t types[ORM_MAX_COLUMNS];
 	ormd_term terms[ORM_MAX_COLUMNS];
-	ormd_select select = {.mapper = target, .where = terms, .order = &by_key, .n_order = 1, .limit = ORMD_NO_LIMIT};
+	ormd_select select = {.mapper = target, .where = terms, .limit = ORMD_NO_LIMIT};
 	orm_buffer sql;
 
 	for (uint16_t i = 0; i < load->n_columns; i++) {
@@ -243,8 +271,7 @@ static orm_status read_late(ormd_query *query, ormd_connection *connection, ormd
 	if (status == ORM_OK && !load->begun)
 		status = begin_late(query, load, error);
 	if (status == ORM_OK && load->scan)
-		status = query->connection->driver->fetch(load->cursor, &parcel->builder, MAX_PARCEL_ROWS, max_size,
-							  &n_rows, &done, error);
+		status = fetch(query, load->cursor, parcel, max_size, &n_rows, &done, error);
 	else if (status == ORM_OK)
 		status = ormd_select_by_fetch(&load->select, query->connection, &parcel->builder, max_size, &n_rows,
 					      &done, error);

@@ -4,6 +4,7 @@
 #include "session/database_support.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What a query or load told in all its pieces: keys of rows, and of related rows; parents of complete relationships. */
@@ -17,6 +18,27 @@ static void append_key(char *text, size_t size, int64_t key)
 	const size_t len = strlen(text);
 
 	snprintf(text + len, size - len, "%s%lld", len ? " " : "", (long long)key);
+}
+
+/* Related rows that come out of a table as it lies do so in whatever order the engine likes. */
+static const char *sorted(char *keys)
+{
+	long long numbers[64], moved;
+	size_t n = 0, place;
+	char *end = keys;
+
+	for (const char *at = keys; *at && n < 64; at = end) {
+		numbers[n] = strtoll(at, &end, 10);
+		for (place = n++; place > 0 && numbers[place] < numbers[place - 1]; place--) {
+			moved = numbers[place];
+			numbers[place] = numbers[place - 1];
+			numbers[place - 1] = moved;
+		}
+	}
+	*keys = 0;
+	for (size_t i = 0; i < n; i++)
+		append_key(keys, sizeof((told *)0)->related, numbers[i]);
+	return keys;
 }
 
 static void append_keys(const ormd_rows *rows, size_t n, char *text, size_t size, size_t *n_told)
@@ -110,7 +132,7 @@ static void to_many_along_with_a_query(void **state)
 	make_posts(f);
 	t = query_with(f, "User", "posts", NULL, 1 << 16);
 	assert_string_equal(t.rows, "1 2 3");
-	assert_string_equal(t.related, "1 2 3");
+	assert_string_equal(sorted(t.related), "1 2 3");
 	assert_string_equal(t.loaded, "1 2 3"); /* complete for those without posts, too */
 }
 
@@ -166,7 +188,9 @@ static void few_rows_of_a_large_table_are_found_by_their_keys(void **state)
 	outside(f, "INSERT INTO members(id, name, team_id) VALUES (5, 'ann', 2), (6, 'bob', 1), (7, 'cat', 1), (8, "
 		   "'dan', NULL)");
 	t = query_with(f, "Team", "members", NULL, 1 << 16);
-	assert_string_equal(t.related, "5 6 7"); /* a small table is read whole */
+	if (engine_under_test() != ENGINE_MARIADB) /* which looks for what is not NULL in the index */
+		assert_string_equal(t.related, "5 6 7"); /* a small table is read whole */
+	assert_string_equal(sorted(t.related), "5 6 7");
 	outside(f, "INSERT INTO members(id, name, team_id) VALUES (100000, 'eve', NULL)");
 	new_session(f, NULL);
 	t = query_with(f, "Team", "members", NULL, 1 << 16);
@@ -202,14 +226,14 @@ static void pending_members_are_loaded_along(void **state)
 	outside(f, "INSERT INTO nodes(id, name, parent_id) VALUES (1, 'root', NULL), (2, 'a', 1), (3, 'b', 1), (4, "
 		   "'c', NULL)");
 	t = query_with(f, "Node", "children", NULL, 1 << 16);
-	assert_string_equal(t.related, "2 3");
+	assert_string_equal(sorted(t.related), "2 3");
 	node = add(f, "Node", "name parent_id", "new", 4LL);
 	set(f, handle_of(f, "Node", 2), "parent_id", 4LL);
 	del(f, handle_of(f, "Node", 3));
 	t = query_with(f, "Node", "children", NULL, 1 << 16);
 	assert_int_equal(key_of(f, node), 5);
 	assert_string_equal(t.rows, "1 2 4 5");
-	assert_string_equal(t.related, "2 5");
+	assert_string_equal(sorted(t.related), "2 5");
 	assert_string_equal(t.loaded, "1 2 4 5");
 	assert_string_equal(ask(f, "SELECT count(*) FROM nodes"), "4");
 }

@@ -259,6 +259,62 @@ static void interrupted_query_is_cancelled(void **state)
 	ormd_query_close(query);
 }
 
+/* What follows the first piece is read by a thread of its own, which must not be in the way of the end. */
+static void query_given_up_while_it_is_read_ahead_leaves_nothing_behind(void **state)
+{
+	fixture *f = *state;
+	const ormd_select select = all_of(f, "User");
+	ormd_query *query;
+	ormd_piece piece = {0};
+	size_t n_rows;
+
+	add_users(f, 10000);
+	for (size_t n_pieces = 1; n_pieces <= 6; n_pieces++) {
+		query = open_query(f, &select, NULL);
+		for (size_t i = 0; i < n_pieces; i++) {
+			assert_ok(f, ormd_query_next(query, PIECE_SIZE, &piece, &f->error));
+			assert_false(piece.last);
+		}
+		ormd_query_close(query);
+	}
+	query = open_query(f, &select, NULL);
+	for (n_rows = 0, piece.last = false; !piece.last;) {
+		assert_ok(f, ormd_query_next(query, PIECE_SIZE, &piece, &f->error));
+		for (size_t i = 0; i < piece.n_rows; i++)
+			n_rows += piece.rows[i].n_rows;
+	}
+	ormd_query_close(query);
+	assert_int_equal(n_rows, 10000);
+}
+
+static void row_that_cannot_be_read_fails_the_query_when_its_turn_comes(void **state)
+{
+	fixture *f = *state;
+	const ormd_order by_id = {.column = 0};
+	ormd_select select = all_of(f, "User");
+	ormd_query *query;
+	ormd_piece piece = {0};
+	size_t n_rows = 0;
+	orm_status status = ORM_OK;
+
+	if (engine_under_test() != ENGINE_SQLITE)
+		skip(); /* the others keep a column's type themselves */
+	add_users(f, 2000);
+	outside(f, "UPDATE users SET name = x'00ff' WHERE id = 1500");
+	select.order = &by_id;
+	select.n_order = 1;
+	query = open_query(f, &select, NULL);
+	while ((status = ormd_query_next(query, PIECE_SIZE, &piece, &f->error)) == ORM_OK) {
+		assert_false(piece.last);
+		for (size_t i = 0; i < piece.n_rows; i++)
+			n_rows += piece.rows[i].n_rows;
+	}
+	assert_int_equal(status, ORM_EDATABASE);
+	assert_string_equal(f->error.column, "name");
+	assert_true(n_rows > 1000 && n_rows < 1500); /* the pieces before its own */
+	ormd_query_close(query);
+}
+
 static void readers_are_given_back(void **state)
 {
 	fixture *f = *state;
@@ -590,6 +646,8 @@ int main(void)
 		TEST(snapshot_from_before_a_commit_does_not_overwrite_it),
 		TEST(filters_orders_and_limits),
 		TEST(interrupted_query_is_cancelled),
+		TEST(query_given_up_while_it_is_read_ahead_leaves_nothing_behind),
+		TEST(row_that_cannot_be_read_fails_the_query_when_its_turn_comes),
 		TEST(readers_are_given_back),
 		TEST(cell_that_does_not_fit_names_the_model),
 		TEST(pending_rows_are_seen_as_after_the_commit),
