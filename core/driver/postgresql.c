@@ -169,7 +169,11 @@ static bool is_closed(pg_connection *connection)
 	return false;
 }
 
-/* Ends the transaction; only this may be in doubt. */
+/*
+ * Ends the transaction; only this may be in doubt. Also when somebody cancels it while it waits for the synchronous
+ * standby: then the server says COMMIT all the same, after a warning that the standby may not have it. To be on the safe
+ * side, any warning counts, and asking for the commit's id waits for the standby again.
+ */
 static orm_status send_commit(pg_connection *connection, orm_error *error)
 {
 	PGresult *result = NULL;
@@ -183,6 +187,10 @@ static orm_status send_commit(pg_connection *connection, orm_error *error)
 		status = ormd_pg_fail_commit(connection, result, error);
 	else if (strcmp(PQcmdStatus(result), "COMMIT") != 0)
 		status = fail_ended(error);
+	else if (connection->commit_warned)
+		status = orm_fail(error, ORM_EUNKNOWN,
+				  "the commit was answered with a warning: the database server may have given up waiting "
+				  "for its synchronous standby");
 	PQclear(result);
 	/* The answer is what counts; if the connection fails after it, the next user of the connection will hear. */
 	if (!connection->base.lost)
@@ -208,6 +216,7 @@ static orm_status commit(ormd_connection *base, orm_error *error)
 		status = ormd_pg_lose(connection, error);
 	if (status == ORM_OK) {
 		connection->must_finish = true;
+		connection->commit_warned = false;
 		connection->stop_by_us = base->deadline_us && base->deadline_us != ORM_NO_DEADLINE
 						 ? base->deadline_us + COMMIT_GRACE_US
 						 : 0;

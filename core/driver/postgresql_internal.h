@@ -92,6 +92,7 @@ typedef struct pg_connection {
 	int64_t stop_by_us;  /* when to give up on that, and on the connection */
 	pg_cancel *cancel;
 	bool must_finish; /* a commit: nothing cancels it */
+	bool commit_warned; /* the server had a warning about it */
 
 	orm_arena scratch; /* one statement's encoded parameters */
 	const char **values;

@@ -261,6 +261,15 @@ PGconn *ormd_pg_connect(const ormd_open_options *options, int64_t deadline_us, o
 
 /* ---- session ------------------------------------------------------------------------------------------------ */
 
+static void take_notice(void *context, const PGresult *result)
+{
+	pg_connection *connection = context;
+	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+	if (connection->must_finish && state && strncmp(state, "01", 2) == 0)
+		connection->commit_warned = true;
+}
+
 static void put_settings(const pg_connection *connection, orm_buffer *sql)
 {
 	orm_buffer_printf(sql,
@@ -286,6 +295,7 @@ orm_status ormd_pg_set_up(pg_connection *connection, orm_error *error)
 	orm_buffer sent;
 	orm_status status = ORM_OK;
 
+	PQsetNoticeReceiver(connection->handle, take_notice, connection);
 	orm_buffer_init(&sql);
 	orm_buffer_init(&sent);
 	put_settings(connection, &sql);
