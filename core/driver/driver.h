@@ -119,6 +119,8 @@ struct ormd_driver {
 	/* may: statements of its own that `reserve_keys` and the like need, besides the dialect's DDL; run when a database is opened. Idempotent */
 	orm_status (*prepare_database)(ormd_connection *connection, orm_error *error);
 
+	/* may: has the engine closed an idle connection? Without asking it, for a system call at most */
+	bool (*is_closed)(ormd_connection *connection);
 	/* may: is an idle connection still good? Costs a round trip; for one that has not been used for a while. NULL: always */
 	bool (*is_alive)(ormd_connection *connection);
 	/*

@@ -7,6 +7,7 @@
  */
 #include "driver/mysql_internal.h"
 
+#include <poll.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -178,6 +179,14 @@ static orm_status run(ormd_connection *base, const char *sql, orm_error *error)
 	return status == ORM_OK ? ormd_mysql_execute(connection, sql, error) : status;
 }
 
+/* A server says nothing unasked but that it goes. */
+static bool is_closed(ormd_connection *base)
+{
+	struct pollfd fd = {.fd = mysql_get_socket(mysql_of(base)->handle), .events = POLLIN};
+
+	return poll(&fd, 1, 0) > 0;
+}
+
 static bool is_alive(ormd_connection *base)
 {
 	mysql_connection *connection = mysql_of(base);
@@ -219,6 +228,7 @@ const ormd_driver ormd_driver_mysql = {
 	.interrupt = ormd_mysql_interrupt,
 	.reserve_keys = ormd_mysql_reserve_keys,
 	.prepare_database = ormd_mysql_prepare_database,
+	.is_closed = is_closed,
 	.is_alive = is_alive,
 	.end_backend = ormd_mysql_end_backend,
 };

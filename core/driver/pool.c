@@ -109,6 +109,8 @@ static bool is_good(ormd_pool *pool, const idle_connection *idle)
 {
 	bool good;
 
+	if (pool->driver->is_closed && pool->driver->is_closed(idle->connection))
+		return false;
 	if (!pool->driver->is_alive)
 		return true;
 	pthread_mutex_lock(&pool->lock);

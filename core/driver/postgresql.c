@@ -157,9 +157,10 @@ static orm_status fail_ended(orm_error *error)
 	return orm_fail(error, ORM_EDATABASE, "the transaction is gone: an earlier failure ended it");
 }
 
-/* Has the server closed the connection already? Then nothing needs to be in doubt. */
-static bool is_closed(pg_connection *connection)
+/* Before a COMMIT it means that nothing needs to be in doubt. */
+static bool is_closed(ormd_connection *base)
 {
+	pg_connection *connection = pg_of(base);
 	struct pollfd fd = {.fd = PQsocket(connection->handle), .events = POLLIN};
 
 	while (poll(&fd, 1, 0) > 0) {
@@ -212,7 +213,7 @@ static orm_status commit(ormd_connection *base, orm_error *error)
 	if ((status = ormd_pg_start(connection, error)) == ORM_OK &&
 	    (status = ormd_pg_settle(connection, error)) == ORM_OK && !connection->in_block)
 		status = fail_ended(error);
-	if (status == ORM_OK && is_closed(connection))
+	if (status == ORM_OK && is_closed(base))
 		status = ormd_pg_lose(connection, error);
 	if (status == ORM_OK) {
 		connection->must_finish = true;
@@ -449,6 +450,7 @@ const ormd_driver ormd_driver_postgresql = {
 	.interrupt = interrupt,
 	.check_deferred = check_deferred,
 	.reserve_keys = ormd_pg_reserve_keys,
+	.is_closed = is_closed,
 	.is_alive = is_alive,
 	.end_backend = end_backend,
 };

@@ -455,6 +455,24 @@ static void lost_connection_asks_for_another_run(void **state)
 	assert_string_equal(ask(f, "SELECT balance FROM accounts WHERE id = 1"), "3");
 }
 
+static void connections_lost_while_idle_are_replaced_unnoticed(void **state)
+{
+	fixture *f = *state;
+
+	if (!ormd_database_is_shared(f->database))
+		skip(); /* no connection to a file is lost */
+	add_accounts(f);
+	for (int64_t i = 0; i < 5; i++) {
+		assert_ok(f, try_lock(f, ORMD_LOCK_NONE, 0)); /* a read */
+		set(f, account(f, ORMD_LOCK_NONE, 1), "balance", (long long)i);
+		commit(f);
+		kill_connections(f);
+		engine_wait_alone(f->url);
+	}
+	assert_ok(f, try_lock(f, ORMD_LOCK_NONE, 0));
+	assert_string_equal(ask(f, "SELECT balance FROM accounts WHERE id = 1"), "4");
+}
+
 /* A driver whose next COMMIT is answered by nobody, whether it was done or not. */
 static const ormd_driver *real_driver;
 static ormd_driver deaf_driver;
@@ -648,6 +666,7 @@ int main(void)
 		TEST(stale_commit_in_a_transaction_can_be_rolled_back),
 		TEST(transaction_limit_rolls_back),
 		TEST(lost_connection_asks_for_another_run),
+		TEST(connections_lost_while_idle_are_replaced_unnoticed),
 		TEST(commit_in_doubt_that_happened_is_a_success),
 		TEST(commit_in_doubt_that_did_not_happen_asks_for_another_run),
 		TEST(death_gives_up_the_transaction),
