@@ -15,6 +15,7 @@
 #include "base/error.h"
 
 #define DEFAULT_BUSY_MS 5000
+#define MAX_STATEMENTS  128 /* of one connection; the server's limit, 16382 by default, is for all of them */
 #define KEEPALIVE_S     30 /* a host that vanished is noticed after four of them */
 
 /*
@@ -269,7 +270,7 @@ ormd_connection *ormd_mysql_open(const ormd_open_options *options, orm_error *er
 	connection->read_only = options->read_only;
 	connection->busy_timeout_ms = options->busy_timeout_ms > 0 ? options->busy_timeout_ms : DEFAULT_BUSY_MS;
 	connection->interrupt_fd = -1;
-	orm_map_init(&connection->statements.by_text);
+	ormd_statement_cache_init(&connection->statements, MAX_STATEMENTS);
 	if (ormd_mysql_url_parse(options->url, &connection->url, error) != ORM_OK)
 		goto failed;
 	connection->interrupt_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -295,7 +296,7 @@ void ormd_mysql_close(ormd_connection *base)
 	hang_up(connection);
 	if (connection->interrupt_fd >= 0)
 		close(connection->interrupt_fd);
-	orm_map_fini(&connection->statements.by_text);
+	ormd_statement_cache_fini(&connection->statements);
 	ormd_mysql_url_fini(&connection->url);
 	free(connection);
 }

@@ -10,6 +10,7 @@
 
 #include "base/map.h"
 #include "driver/driver.h"
+#include "driver/statement_cache.h"
 
 /* ---- URLs --------------------------------------------------------------------------------------------------- */
 
@@ -59,23 +60,13 @@ typedef struct mysql_parameter {
 
 typedef struct mysql_statement mysql_statement;
 struct mysql_statement {
-	mysql_statement *newer;
-	mysql_statement *older;
+	ormd_cached_statement base;
 	MYSQL_STMT *handle;
 	MYSQL_BIND *binds; /* one for each parameter */
 	mysql_parameter *parameters;
 	size_t n_parameters;
-	uint64_t hash;
-	bool cached; /* else it ends when it is given back: another of the same text, or a huge one */
-	bool in_use;
 	char sql[];
 };
-
-typedef struct mysql_statement_cache {
-	orm_map by_text;
-	mysql_statement *newest;
-	mysql_statement *oldest;
-} mysql_statement_cache;
 
 typedef struct mysql_cursor mysql_cursor;
 
@@ -94,7 +85,7 @@ typedef struct mysql_connection {
 	bool guards_snapshots; /* innodb_snapshot_isolation has been set, where there is such a thing */
 	size_t max_packet;     /* bytes of one statement */
 	int64_t busy_timeout_ms;
-	mysql_statement_cache statements;
+	ormd_statement_cache statements;
 	mysql_cursor *streaming; /* the cursor whose rows are on their way */
 	size_t n_cursors;
 	/* waiting for the server: */

@@ -8,9 +8,6 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-#define MAX_STATEMENTS 128         /* of one connection; the server's limit, 16382 by default, is for all of them */
-#define MAX_CACHED_SQL (32 * 1024) /* one with thousands of parameters is rare and would keep megabytes */
-
 /* ---- before anything is sent -------------------------------------------------------------------------------- */
 
 static orm_status fail_lost(orm_error *error)
@@ -109,23 +106,10 @@ static bool same_text(const void *value, const void *key)
 	return strcmp(statement->sql, key) == 0;
 }
 
-static void unlink_statement(mysql_statement_cache *cache, mysql_statement *statement)
-{
-	*(statement->newer ? &statement->newer->older : &cache->newest) = statement->older;
-	*(statement->older ? &statement->older->newer : &cache->oldest) = statement->newer;
-	statement->newer = NULL;
-	statement->older = NULL;
-}
-
-static void link_newest(mysql_statement_cache *cache, mysql_statement *statement)
-{
-	statement->older = cache->newest;
-	*(cache->newest ? &cache->newest->newer : &cache->oldest) = statement;
-	cache->newest = statement;
-}
-
 static void free_statement(mysql_connection *connection, mysql_statement *statement)
 {
+	if (!statement)
+		return;
 	if (statement->handle) {
 		ormd_mysql_enter(connection);
 		mysql_stmt_close(statement->handle); /* tells the server, and waits for nothing */
@@ -139,17 +123,10 @@ static void free_statement(mysql_connection *connection, mysql_statement *statem
 /* False: all are in use. */
 static bool evict_oldest(mysql_connection *connection)
 {
-	mysql_statement_cache *cache = &connection->statements;
-	mysql_statement *statement = cache->oldest;
+	mysql_statement *statement = ormd_statement_cache_evict(&connection->statements);
 
-	while (statement && statement->in_use)
-		statement = statement->newer;
-	if (!statement)
-		return false;
-	orm_map_remove(&cache->by_text, statement->hash, statement);
-	unlink_statement(cache, statement);
 	free_statement(connection, statement);
-	return true;
+	return statement != NULL;
 }
 
 /* ---- preparing ---------------------------------------------------------------------------------------------- */
@@ -187,7 +164,7 @@ static mysql_statement *prepare(mysql_connection *connection, const char *sql, s
 		return NULL;
 	}
 	memcpy(statement->sql, sql, size + 1);
-	statement->in_use = true;
+	statement->base.n_users = 1;
 	statement->handle = mysql_stmt_init(connection->handle);
 	if (statement->handle && prepare_handle(connection, statement, size) != 0) {
 		ormd_mysql_fail_statement(connection, statement, error);
@@ -204,32 +181,21 @@ static mysql_statement *prepare(mysql_connection *connection, const char *sql, s
 
 mysql_statement *ormd_mysql_take(mysql_connection *connection, const char *sql, orm_error *error)
 {
-	mysql_statement_cache *cache = &connection->statements;
+	ormd_statement_cache *cache = &connection->statements;
 	const size_t size = strlen(sql);
 	const uint64_t hash = orm_hash_bytes(sql, size);
-	mysql_statement *statement = orm_map_get(&cache->by_text, hash, same_text, sql);
+	mysql_statement *statement = ormd_statement_cache_find(cache, hash, same_text, sql);
 
-	if (statement && !statement->in_use) {
-		if (statement != cache->newest) {
-			unlink_statement(cache, statement);
-			link_newest(cache, statement);
-		}
-		statement->in_use = true;
+	if (statement && statement->base.n_users == 0) {
+		statement->base.n_users = 1;
 		return statement;
 	}
 
-	const bool keep = !statement && size <= MAX_CACHED_SQL;
+	const bool keep = !statement && size <= ORMD_MAX_CACHED_SQL;
 
 	statement = prepare(connection, sql, size, error);
-	if (!statement || !keep)
-		return statement;
-	if (cache->by_text.len >= MAX_STATEMENTS)
-		(void)evict_oldest(connection);
-	statement->hash = hash;
-	if (orm_map_put(&cache->by_text, hash, statement)) {
-		statement->cached = true;
-		link_newest(cache, statement);
-	}
+	if (statement && keep)
+		free_statement(connection, ormd_statement_cache_put(cache, hash, &statement->base));
 	return statement;
 }
 
@@ -239,8 +205,8 @@ void ormd_mysql_give(mysql_connection *connection, mysql_statement *statement)
 
 	if (!statement)
 		return;
-	statement->in_use = false;
-	if (!statement->cached) {
+	statement->base.n_users = 0;
+	if (!statement->base.cached) {
 		free_statement(connection, statement);
 		return;
 	}
@@ -255,16 +221,8 @@ void ormd_mysql_give(mysql_connection *connection, mysql_statement *statement)
 
 void ormd_mysql_statements_fini(mysql_connection *connection)
 {
-	mysql_statement_cache *cache = &connection->statements;
-
-	for (mysql_statement *statement = cache->newest, *older; statement; statement = older) {
-		older = statement->older;
+	for (mysql_statement *statement; (statement = ormd_statement_cache_take(&connection->statements));)
 		free_statement(connection, statement);
-	}
-	orm_map_fini(&cache->by_text);
-	orm_map_init(&cache->by_text);
-	cache->newest = NULL;
-	cache->oldest = NULL;
 }
 
 /* ---- running ------------------------------------------------------------------------------------------------ */

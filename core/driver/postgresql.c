@@ -22,6 +22,7 @@
 
 #define CONNECT_MS      30000 /* all hosts together, if the caller sets no deadline */
 #define DEFAULT_BUSY_MS 5000
+#define MAX_STATEMENTS  256 /* prepared, of one connection */
 #define ROLLBACK_MS     5000
 #define ALIVE_MS        2000
 #define END_BACKEND_MS  10000
@@ -87,7 +88,7 @@ static ormd_connection *open_connection(const ormd_open_options *options, orm_er
 		connection->busy_timeout_ms =
 			options->busy_timeout_ms < INT32_MAX ? options->busy_timeout_ms : INT32_MAX;
 	connection->wake_fd = -1;
-	orm_map_init(&connection->statements.by_text);
+	ormd_statement_cache_init(&connection->statements.cache, MAX_STATEMENTS);
 	orm_buffer_init(&connection->statements.ended);
 	orm_arena_init(&connection->scratch, 0);
 	if (connect_and_set_up(connection, options, error) == ORM_OK)

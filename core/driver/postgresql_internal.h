@@ -16,34 +16,28 @@
 #include <libpq-fe.h>
 #include <stdatomic.h>
 
-#include "base/map.h"
 #include "driver/driver.h"
+#include "driver/statement_cache.h"
 
 /* ---- statements: prepared once, kept by their text and the types of their parameters ------------------------- */
 
 typedef struct pg_statement pg_statement;
 
 struct pg_statement {
-	uint64_t hash;
-	pg_statement *newer; /* by last use */
-	pg_statement *older;
+	ormd_cached_statement base; /* its users: requests under way */
 	const char *sql;
-	size_t n_requests; /* under way that use it */
 	size_t n_types;
 	unsigned number; /* its name on the server */
 	bool prepared;   /* the server has it, or will when it comes to the requests that use it */
-	bool cached;     /* else it ends when nobody uses it any more: a huge one */
 	bool no_copy;    /* COPY was refused for its table: see postgresql_bulk.c */
 	Oid types[];     /* of the parameters; then the text */
 };
 
-typedef struct pg_statement_cache {
-	orm_map by_text;
-	pg_statement *newest;
-	pg_statement *oldest;
+typedef struct pg_statements {
+	ormd_statement_cache cache;
 	unsigned next_number;
 	orm_buffer ended; /* numbers (unsigned) of statements that the server is still to forget */
-} pg_statement_cache;
+} pg_statements;
 
 /* ---- connections -------------------------------------------------------------------------------------------- */
 
@@ -73,7 +67,7 @@ typedef struct pg_connection {
 	PGconn *handle;
 	bool read_only;
 	int64_t busy_timeout_ms;
-	pg_statement_cache statements;
+	pg_statements statements;
 
 	pg_request *requests; /* a ring */
 	size_t first_request;

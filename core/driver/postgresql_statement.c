@@ -8,10 +8,6 @@
 
 #include "base/error.h"
 
-#define MAX_STATEMENTS 256
-#define MAX_CACHED_SQL                                                                                                 \
-	(32 * 1024) /* one with thousands of parameters is rare and would keep megabytes, here and there */
-
 typedef struct statement_key {
 	const char *sql;
 	const Oid *types;
@@ -28,21 +24,6 @@ static bool same_statement(const void *value, const void *key)
 		memcmp(statement->types, wanted->types, wanted->n_types * sizeof *wanted->types) == 0);
 }
 
-static void unlink_statement(pg_statement_cache *cache, pg_statement *statement)
-{
-	*(statement->newer ? &statement->newer->older : &cache->newest) = statement->older;
-	*(statement->older ? &statement->older->newer : &cache->oldest) = statement->newer;
-	statement->newer = NULL;
-	statement->older = NULL;
-}
-
-static void link_newest(pg_statement_cache *cache, pg_statement *statement)
-{
-	statement->older = cache->newest;
-	*(cache->newest ? &cache->newest->newer : &cache->oldest) = statement;
-	cache->newest = statement;
-}
-
 void ormd_pg_keep_number(pg_connection *connection, unsigned number)
 {
 	orm_buffer_append(&connection->statements.ended, &number, sizeof number);
@@ -50,29 +31,14 @@ void ormd_pg_keep_number(pg_connection *connection, unsigned number)
 
 static void end_statement(pg_connection *connection, pg_statement *statement)
 {
-	if (statement->prepared)
+	if (statement && statement->prepared)
 		ormd_pg_keep_number(connection, statement->number);
 	free(statement);
-}
-
-static void evict_oldest(pg_connection *connection)
-{
-	pg_statement_cache *cache = &connection->statements;
-	pg_statement *statement = cache->oldest;
-
-	while (statement && statement->n_requests > 0)
-		statement = statement->newer;
-	if (!statement)
-		return;
-	orm_map_remove(&cache->by_text, statement->hash, statement);
-	unlink_statement(cache, statement);
-	end_statement(connection, statement);
 }
 
 static pg_statement *make_statement(pg_connection *connection, const statement_key *key, uint64_t hash,
 				    orm_error *error)
 {
-	pg_statement_cache *cache = &connection->statements;
 	const size_t size = strlen(key->sql) + 1;
 	const size_t types_size = key->n_types * sizeof(Oid);
 	pg_statement *statement = calloc(1, sizeof *statement + types_size + size);
@@ -88,15 +54,8 @@ static pg_statement *make_statement(pg_connection *connection, const statement_k
 		memcpy(statement->types, key->types, types_size);
 	statement->sql = sql;
 	statement->n_types = key->n_types;
-	statement->hash = hash;
-	if (size > MAX_CACHED_SQL)
-		return statement;
-	if (cache->by_text.len >= MAX_STATEMENTS)
-		evict_oldest(connection);
-	if (orm_map_put(&cache->by_text, hash, statement)) {
-		statement->cached = true;
-		link_newest(cache, statement);
-	}
+	if (size <= ORMD_MAX_CACHED_SQL)
+		end_statement(connection, ormd_statement_cache_put(&connection->statements.cache, hash, &statement->base));
 	return statement;
 }
 
@@ -121,18 +80,12 @@ static orm_status prepare(pg_connection *connection, pg_statement *statement, or
 pg_statement *ormd_pg_look_up(pg_connection *connection, const char *sql, const Oid *types, size_t n_types,
 			      orm_error *error)
 {
-	pg_statement_cache *cache = &connection->statements;
 	const statement_key key = {.sql = sql, .types = types, .n_types = n_types};
 	const uint64_t hash = orm_hash_bytes(sql, strlen(sql)) ^ orm_hash_bytes(types, n_types * sizeof *types);
-	pg_statement *statement = orm_map_get(&cache->by_text, hash, same_statement, &key);
+	pg_statement *statement =
+		ormd_statement_cache_find(&connection->statements.cache, hash, same_statement, &key);
 
-	if (!statement)
-		return make_statement(connection, &key, hash, error);
-	if (statement != cache->newest) {
-		unlink_statement(cache, statement);
-		link_newest(cache, statement);
-	}
-	return statement;
+	return statement ? statement : make_statement(connection, &key, hash, error);
 }
 
 pg_statement *ormd_pg_take(pg_connection *connection, const char *sql, const Oid *types, size_t n_types,
@@ -163,12 +116,12 @@ orm_status ormd_pg_execute(pg_connection *connection, pg_statement *statement, o
 
 void ormd_pg_use(pg_statement *statement)
 {
-	statement->n_requests++;
+	statement->base.n_users++;
 }
 
 void ormd_pg_unuse(pg_connection *connection, pg_statement *statement)
 {
-	if (statement && --statement->n_requests == 0 && !statement->cached)
+	if (statement && --statement->base.n_users == 0 && !statement->base.cached)
 		end_statement(connection, statement);
 }
 
@@ -181,14 +134,8 @@ void ormd_pg_unprepare(pg_connection *connection, pg_statement *statement, bool 
 
 void ormd_pg_statements_fini(pg_connection *connection)
 {
-	pg_statement_cache *cache = &connection->statements;
-
-	for (pg_statement *statement = cache->newest, *older; statement; statement = older) {
-		older = statement->older;
+	for (pg_statement *statement; (statement = ormd_statement_cache_take(&connection->statements.cache));)
 		free(statement);
-	}
-	orm_map_fini(&cache->by_text);
-	orm_buffer_fini(&cache->ended);
-	cache->newest = NULL;
-	cache->oldest = NULL;
+	ormd_statement_cache_fini(&connection->statements.cache);
+	orm_buffer_fini(&connection->statements.ended);
 }

@@ -21,6 +21,7 @@
 #include "base/error.h"
 
 #define DEFAULT_BUSY_MS  5000
+#define MAX_STATEMENTS   256
 #define CHECKPOINT_PAGES 1000               /* 4 MiB of log: SQLite's own default */
 #define PATIENT_SIZE     (64 * 1024 * 1024) /* of log, from which a checkpoint waits for old readers ... */
 #define PATIENT_BUSY_MS  50                 /* ... this long */
@@ -186,7 +187,7 @@ static ormd_connection *open_connection(const ormd_open_options *options, orm_er
 		connection->busy_timeout_ms =
 			options->busy_timeout_ms < INT32_MAX ? (int)options->busy_timeout_ms : INT32_MAX;
 	connection->next_checkpoint = CHECKPOINT_PAGES;
-	orm_map_init(&connection->statements.by_text);
+	ormd_statement_cache_init(&connection->statements, MAX_STATEMENTS);
 
 	const int rc =
 		sqlite3_open_v2(path, &connection->handle, flags | (options->create ? SQLITE_OPEN_CREATE : 0), NULL);

@@ -8,31 +8,22 @@
 
 #include "base/map.h"
 #include "driver/driver.h"
+#include "driver/statement_cache.h"
 
 /* ---- statements: prepared once, kept by their text ---------------------------------------------------------- */
 
 typedef struct sqlite_statement sqlite_statement;
 
 struct sqlite_statement {
+	ormd_cached_statement base;
 	sqlite3_stmt *handle;
-	uint64_t hash;
-	sqlite_statement *newer; /* by last use */
-	sqlite_statement *older;
-	bool cached; /* else finalized when given back: a second one of the same text, or a huge one */
-	bool in_use;
 	char sql[];
 };
-
-typedef struct sqlite_statement_cache {
-	orm_map by_text;
-	sqlite_statement *newest;
-	sqlite_statement *oldest;
-} sqlite_statement_cache;
 
 typedef struct sqlite_connection {
 	ormd_connection base;
 	sqlite3 *handle;
-	sqlite_statement_cache statements;
+	ormd_statement_cache statements;
 	sqlite_statement *rollback; /* taken for good */
 	bool read_only;
 	int busy_timeout_ms;

@@ -7,9 +7,6 @@
 
 #include "base/error.h"
 
-#define MAX_STATEMENTS 256
-#define MAX_CACHED_SQL (32 * 1024) /* one with thousands of parameters is rare and would keep megabytes */
-
 static bool same_text(const void *value, const void *key)
 {
 	const sqlite_statement *statement = value;
@@ -17,38 +14,12 @@ static bool same_text(const void *value, const void *key)
 	return strcmp(statement->sql, key) == 0;
 }
 
-static void unlink_statement(sqlite_statement_cache *cache, sqlite_statement *statement)
-{
-	*(statement->newer ? &statement->newer->older : &cache->newest) = statement->older;
-	*(statement->older ? &statement->older->newer : &cache->oldest) = statement->newer;
-	statement->newer = NULL;
-	statement->older = NULL;
-}
-
-static void link_newest(sqlite_statement_cache *cache, sqlite_statement *statement)
-{
-	statement->older = cache->newest;
-	*(cache->newest ? &cache->newest->newer : &cache->oldest) = statement;
-	cache->newest = statement;
-}
-
 static void free_statement(sqlite_statement *statement)
 {
-	sqlite3_finalize(statement->handle); /* repeats the last step's failure, which was reported then */
-	free(statement);
-}
-
-static void evict_oldest(sqlite_statement_cache *cache)
-{
-	sqlite_statement *statement = cache->oldest;
-
-	while (statement && statement->in_use)
-		statement = statement->newer;
 	if (!statement)
 		return;
-	orm_map_remove(&cache->by_text, statement->hash, statement);
-	unlink_statement(cache, statement);
-	free_statement(statement);
+	sqlite3_finalize(statement->handle); /* repeats the last step's failure, which was reported then */
+	free(statement);
 }
 
 static sqlite_statement *prepare(sqlite_connection *connection, const char *sql, size_t size, bool keep,
@@ -78,38 +49,27 @@ static sqlite_statement *prepare(sqlite_connection *connection, const char *sql,
 		return NULL;
 	}
 	memcpy(statement->sql, sql, size + 1);
-	statement->in_use = true;
+	statement->base.n_users = 1;
 	return statement;
 }
 
 sqlite_statement *ormd_sqlite_take(sqlite_connection *connection, const char *sql, orm_error *error)
 {
-	sqlite_statement_cache *cache = &connection->statements;
+	ormd_statement_cache *cache = &connection->statements;
 	const size_t size = strlen(sql);
 	const uint64_t hash = orm_hash_bytes(sql, size);
-	sqlite_statement *statement = orm_map_get(&cache->by_text, hash, same_text, sql);
+	sqlite_statement *statement = ormd_statement_cache_find(cache, hash, same_text, sql);
 
-	if (statement && !statement->in_use) {
-		if (statement != cache->newest) {
-			unlink_statement(cache, statement);
-			link_newest(cache, statement);
-		}
-		statement->in_use = true;
+	if (statement && statement->base.n_users == 0) {
+		statement->base.n_users = 1;
 		return statement;
 	}
 
-	const bool keep = !statement && size <= MAX_CACHED_SQL;
+	const bool keep = !statement && size <= ORMD_MAX_CACHED_SQL;
 
 	statement = prepare(connection, sql, size, keep, error);
-	if (!statement || !keep)
-		return statement;
-	if (cache->by_text.len >= MAX_STATEMENTS)
-		evict_oldest(cache);
-	statement->hash = hash;
-	if (orm_map_put(&cache->by_text, hash, statement)) {
-		statement->cached = true;
-		link_newest(cache, statement);
-	}
+	if (statement && keep)
+		free_statement(ormd_statement_cache_put(cache, hash, &statement->base));
 	return statement;
 }
 
@@ -118,8 +78,8 @@ void ormd_sqlite_give(sqlite_connection *connection, sqlite_statement *statement
 	(void)connection;
 	if (!statement)
 		return;
-	statement->in_use = false;
-	if (!statement->cached) {
+	statement->base.n_users = 0;
+	if (!statement->base.cached) {
 		free_statement(statement);
 		return;
 	}
@@ -129,15 +89,9 @@ void ormd_sqlite_give(sqlite_connection *connection, sqlite_statement *statement
 
 void ormd_sqlite_statements_fini(sqlite_connection *connection)
 {
-	sqlite_statement_cache *cache = &connection->statements;
-
-	for (sqlite_statement *statement = cache->newest, *older; statement; statement = older) {
-		older = statement->older;
+	for (sqlite_statement *statement; (statement = ormd_statement_cache_take(&connection->statements));)
 		free_statement(statement);
-	}
-	orm_map_fini(&cache->by_text);
-	cache->newest = NULL;
-	cache->oldest = NULL;
+	ormd_statement_cache_fini(&connection->statements);
 }
 
 orm_status ormd_sqlite_execute(sqlite_connection *connection, const char *sql, int64_t *result, orm_error *error)

@@ -16,10 +16,10 @@ static void the_same_text_is_prepared_once(void **state)
 	sqlite_statement *second;
 
 	(void)state;
-	assert_true(first->cached);
+	assert_true(first->base.cached);
 	second = ormd_sqlite_take(sqlite, "SELECT ?", NULL); /* in use: another one, just for now */
 	assert_ptr_not_equal(second->handle, handle);
-	assert_false(second->cached);
+	assert_false(second->base.cached);
 	ormd_sqlite_give(sqlite, second);
 	ormd_sqlite_give(sqlite, first);
 	first = ormd_sqlite_take(sqlite, "SELECT ?", NULL);
@@ -70,7 +70,7 @@ static void the_longest_unused_leave_first(void **state)
 		assert_ptr_equal(often->handle, often_handle);
 		ormd_sqlite_give(sqlite, often);
 	}
-	assert_true(sqlite->statements.by_text.len <= 256);
+	assert_true(sqlite->statements.by_hash.len <= 256);
 	assert_int_equal(sqlite3_step(used->handle), SQLITE_ROW); /* never taken from under its user */
 	ormd_sqlite_give(sqlite, used);
 	c->driver->close(c);
@@ -87,7 +87,7 @@ static void huge_texts_are_not_kept(void **state)
 	memcpy(sql, "SELECT 1", strlen("SELECT 1"));
 	statement = ormd_sqlite_take(sqlite_of(c), sql, NULL);
 	assert_non_null(statement);
-	assert_false(statement->cached);
+	assert_false(statement->base.cached);
 	ormd_sqlite_give(sqlite_of(c), statement);
 	c->driver->close(c);
 }
