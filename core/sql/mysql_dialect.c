@@ -35,21 +35,21 @@ static void put_sized(const char *type, const char *long_type, const orm_column 
 		orm_buffer_puts(out, long_type);
 }
 
+static const char *const type_names[ORM_TYPE_MAX + 1] = {
+	[ORM_BOOL] = "BOOLEAN",
+	[ORM_INT32] = "INT",
+	[ORM_INT64] = "BIGINT",
+	[ORM_DOUBLE] = "DOUBLE",
+	[ORM_DATE] = "DATE",
+	[ORM_TIME] = "TIME(6)",
+	[ORM_DATETIME] = "DATETIME(6)",
+	[ORM_UUID] = "BINARY(16)", /* in the order of its bytes, which MariaDB's own UUID has not */
+	[ORM_JSON] = "JSON",       /* LONGTEXT with a check */
+};
+
 static void put_type(const orm_column *column, bool generated, orm_buffer *out)
 {
 	switch (column->type) {
-	case ORM_BOOL:
-		orm_buffer_puts(out, "BOOLEAN");
-		break;
-	case ORM_INT32:
-		orm_buffer_puts(out, "INT");
-		break;
-	case ORM_INT64:
-		orm_buffer_puts(out, "BIGINT");
-		break;
-	case ORM_DOUBLE:
-		orm_buffer_puts(out, "DOUBLE");
-		break;
 	case ORM_TEXT:
 		put_sized("VARCHAR", "LONGTEXT", column, out);
 		break;
@@ -59,20 +59,8 @@ static void put_type(const orm_column *column, bool generated, orm_buffer *out)
 	case ORM_DECIMAL:
 		orm_buffer_printf(out, "DECIMAL(%u, %u)", (unsigned)column->precision, (unsigned)column->scale);
 		break;
-	case ORM_UUID: /* in the order of its bytes, which MariaDB's own UUID has not */
-		orm_buffer_puts(out, "BINARY(16)");
-		break;
-	case ORM_JSON: /* LONGTEXT with a check */
-		orm_buffer_puts(out, "JSON");
-		break;
-	case ORM_DATE:
-		orm_buffer_puts(out, "DATE");
-		break;
-	case ORM_TIME:
-		orm_buffer_puts(out, "TIME(6)");
-		break;
 	default:
-		orm_buffer_puts(out, "DATETIME(6)");
+		orm_buffer_puts(out, type_names[column->type]);
 		break;
 	}
 	if (generated)
