@@ -54,10 +54,12 @@ static orm_status use_connection(ormd_query *query, ormd_connection *connection,
 		query->reader = ormd_session_take_reader(query->session, query->deadline_us, error);
 	if (!connection && !query->reader)
 		return error->code;
-	pthread_mutex_lock(&query->lock);
-	query->connection = connection ? connection : query->reader;
-	query->connection->deadline_us = query->deadline_us == ORM_NO_DEADLINE ? 0 : query->deadline_us;
-	pthread_mutex_unlock(&query->lock);
+	if (!query->ahead) { /* else it is the thread's, and was readied for it */
+		pthread_mutex_lock(&query->lock);
+		query->connection = connection ? connection : query->reader;
+		query->connection->deadline_us = query->deadline_us == ORM_NO_DEADLINE ? 0 : query->deadline_us;
+		pthread_mutex_unlock(&query->lock);
+	}
 	if (atomic_load(&query->interrupted))
 		return orm_fail(error, ORM_ECANCELLED, "the query was cancelled");
 	return ORM_OK;

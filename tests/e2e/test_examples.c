@@ -132,6 +132,40 @@ static void the_shop_commits_all_or_nothing(void **state)
 	free(text);
 }
 
+static void the_bank_loses_no_cent(void **state)
+{
+	enum { N_TELLERS = 3, N_TRANSFERS = 40 };
+	const test_place *place = *state;
+	const char *const argv[] = {example("bank"), place->url, "transfer", "40", NULL};
+	support_process   tellers[N_TELLERS];
+	char              output[SUPPORT_PATH_SIZE], said[N_TELLERS][SUPPORT_PATH_SIZE];
+	long              n_done = 0;
+	assert_int_equal(run(place, output, "bank", place->url, "setup"), 0);
+	for (int i = 0; i < N_TELLERS; i++) {
+		char name[20];
+		snprintf(name, sizeof name, "teller%d", i);
+		support_join(said[i], place->directory, name);
+		assert_true(support_process_start(&tellers[i], &(support_command){.argv = argv, .stdout_path = said[i], .stderr_path = said[i]}));
+	}
+	for (int i = 0; i < N_TELLERS; i++) {
+		int status;
+		assert_true(support_process_wait(&tellers[i], SUPPORT_PATIENCE_MS, &status));
+		support_process_fini(&tellers[i]);
+		char *text = support_read_file(said[i], NULL);
+		long  done = -1, refused = -1;
+		if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || sscanf(text, "%ld transfers, %ld refused", &done, &refused) != 2)
+			fail_msg("a teller failed: %s", text);
+		assert_int_equal(done + refused, N_TRANSFERS);
+		n_done += done;
+		free(text);
+	}
+	assert_int_equal(place_number(place, "SELECT count(*) FROM transfers"), n_done);
+	assert_int_equal(run(place, output, "bank", place->url, "show"), 0);
+	char *text = support_read_file(output, NULL);
+	assert_non_null(strstr(text, "together 300.00\n"));
+	free(text);
+}
+
 #define IN_A_PLACE(test) cmocka_unit_test_setup_teardown(test, place_set_up_unserved, place_tear_down_unserved)
 
 int main(void)
@@ -140,6 +174,7 @@ int main(void)
 		IN_A_PLACE(blog_prints_what_the_readme_shows),
 		IN_A_PLACE(the_tutorial_runs),
 		IN_A_PLACE(the_shop_commits_all_or_nothing),
+		IN_A_PLACE(the_bank_loses_no_cent),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,10 +3,12 @@
  * Linked with --wrap. */
 #include "session/database_support.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-static long fail_after = -1; /* allocations that still succeed; negative: all do */
+/* Allocations that still succeed; negative: all do. Atomic, as results are read ahead by another thread. */
+static atomic_long fail_after = -1;
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
@@ -17,7 +19,7 @@ void *__wrap_realloc(void *piece, size_t size);
 
 static bool fails(void)
 {
-	return fail_after >= 0 && fail_after-- == 0;
+	return atomic_load(&fail_after) >= 0 && atomic_fetch_sub(&fail_after, 1) == 0;
 }
 
 void *__wrap_malloc(size_t size)
