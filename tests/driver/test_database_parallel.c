@@ -479,11 +479,11 @@ static void units_run_side_by_side(void **state)
 /* Until the other unit's time is over. */
 static orm_status run_for_too_long(ormd_connection *connection, void *context, orm_error *error)
 {
-	const unit *other = context;
+	const int64_t *deadline_us = context;
 
 	(void)connection;
 	(void)error;
-	while (orm_clock_us() <= other->job.deadline_us)
+	while (orm_clock_us() <= *deadline_us)
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 	return ORM_OK;
 }
@@ -498,8 +498,10 @@ static void ignore_end(orm_status status, const orm_error *error, void *context)
 static void a_unit_gets_no_turn_in_time(void **state)
 {
 	ormd_database *database = open_flaky(1, 0);
-	unit u = {.id = 1, .job.deadline_us = orm_deadline_in_ms(50)};
-	ormd_job holder = {.run = run_for_too_long, .done = ignore_end, .context = &u, .end = ORMD_JOB_ROLLBACK};
+	int64_t deadline_us = orm_deadline_in_ms(50);
+	unit u = {.id = 1, .job.deadline_us = deadline_us};
+	ormd_job holder = {
+		.run = run_for_too_long, .done = ignore_end, .context = &deadline_us, .end = ORMD_JOB_ROLLBACK};
 	orm_error error;
 
 	(void)state;
