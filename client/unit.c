@@ -130,7 +130,9 @@ static orm_status settle(orm_call *call)
 		return status;
 	case ORMD__V1__COMMIT_OUTCOME__OUTCOME_ABORTED:
 		if (said.code == ORM_EUNKNOWN) /* its unit is as it was */
-			return session_fail_with(session, ORM_EDATABASE, "%.400s; nothing was written", said.message);
+			return session_fail_with(session, ORM_ERETRY,
+						 "nothing was written, as is known by now; run the unit again: %.400s",
+						 said.message);
 		return session_fail_with(session, ORM_ELOST,
 					 "the server was restarted before the commit, and the session ended with it; "
 					 "nothing was written. Open a new session");

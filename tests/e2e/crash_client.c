@@ -72,8 +72,13 @@ static int fail(worker *this, const char *what)
 	const orm_error *error = orm_session_error(this->session);
 	fprintf(stderr, "client %d, operation %" PRId64 ": %s: %s %s\n", this->client, this->operation, what, orm_status_name(error->code),
 	        error->message);
-	report(this, CRASH_FAILED);
 	leave(this);
+	orm_session *after = orm_session_open(this->db);
+	Counter     *counter = orm_get(after, Counter, this->client);
+	if (counter)
+		fprintf(stderr, "client %d: its counter is at %" PRId64 ", version %" PRId64 "\n", this->client, counter->value, counter->version);
+	orm_session_close(after);
+	report(this, CRASH_FAILED);
 	orm_disconnect(this->db);
 	return 1;
 }

@@ -54,10 +54,9 @@ static void set_options(support_galera *cluster, int number)
 	snprintf(node->text[n++], SUPPORT_PATH_SIZE,
 		 "--wsrep-cluster-address=gcomm://127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d",
 		 cluster->nodes[0].ports[GROUP], cluster->nodes[1].ports[GROUP], cluster->nodes[2].ports[GROUP]);
-	/* Short times: a node that is gone is missed after two seconds, not after five. */
 	snprintf(node->text[n++], SUPPORT_PATH_SIZE,
 		 "--wsrep-provider-options=gmcast.listen_addr=tcp://127.0.0.1:%d;ist.recv_addr=127.0.0.1:%d;"
-		 "gcache.size=16M;evs.keepalive_period=PT0.5S;evs.suspect_timeout=PT2S;evs.inactive_timeout=PT4S",
+		 "gcache.size=16M",
 		 node->ports[GROUP], node->ports[MISSED]);
 	snprintf(node->text[n++], SUPPORT_PATH_SIZE, "--wsrep-node-address=127.0.0.1:%d", node->ports[GROUP]);
 	snprintf(node->text[n++], SUPPORT_PATH_SIZE, "--wsrep-node-incoming-address=127.0.0.1:%d", node->ports[GROUP]);

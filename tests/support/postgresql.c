@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <libpq-fe.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,6 +151,51 @@ static bool is_followed_synchronously(void *context)
 	return ask_bool(context, "SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'");
 }
 
+typedef struct standby_wait {
+	const support_postgresql *primary, *standby;
+	PGconn *connection; /* whose commit is to wait */
+	char pid[32];
+} standby_wait;
+
+static bool waits_or_has_ended(void *context)
+{
+	standby_wait *this = context;
+	char sql[100];
+
+	snprintf(sql, sizeof sql, "SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = %s", this->pid);
+	return !PQconsumeInput(this->connection) || !PQisBusy(this->connection) || ask_bool(this->primary, sql);
+}
+
+/* Does a commit wait for a standby that stands still? The primary's processes hear of a new setting one by one, and a
+ * commit waits only from when the checkpointer has. */
+static bool commits_wait(void *context)
+{
+	standby_wait *this = context;
+	PGresult *result;
+	bool waits;
+
+	support_postgresql_freeze(this->standby);
+	waits = PQsendQuery(this->connection, "SELECT pg_logical_emit_message(true, '', '')") &&
+		support_eventually(waits_or_has_ended, this, SUPPORT_PATIENCE_MS) && PQisBusy(this->connection);
+	support_postgresql_thaw(this->standby);
+	while ((result = PQgetResult(this->connection)))
+		PQclear(result);
+	return waits;
+}
+
+static void await_commits_that_wait(const support_postgresql *primary, const support_postgresql *standby)
+{
+	standby_wait this = {.primary = primary, .standby = standby};
+	char url[SUPPORT_PATH_SIZE];
+
+	support_postgresql_url(primary, "postgres", url);
+	this.connection = PQconnectdb(url);
+	snprintf(this.pid, sizeof this.pid, "%d", PQbackendPID(this.connection));
+	if (!support_eventually(commits_wait, &this, SUPPORT_PATIENCE_MS))
+		die_with_log(primary, "does not wait for its standby");
+	PQfinish(this.connection);
+}
+
 void support_postgresql_start_standby(support_postgresql *standby, const support_postgresql *primary, bool synchronous)
 {
 	make_directory(standby);
@@ -176,6 +222,7 @@ void support_postgresql_follow(support_postgresql *server, const support_postgre
 	ask_bool(primary, "SELECT pg_reload_conf()");
 	if (!support_eventually(is_followed_synchronously, &asked, SUPPORT_PATIENCE_MS))
 		die_with_log(primary, "is not followed by its standby");
+	await_commits_that_wait(primary, server);
 }
 
 void support_postgresql_stand_alone(const support_postgresql *primary)
@@ -184,28 +231,71 @@ void support_postgresql_stand_alone(const support_postgresql *primary)
 	ask_bool(primary, "SELECT pg_reload_conf()");
 }
 
+static bool is_primary(void *context)
+{
+	return ask_bool(context, "SELECT NOT pg_is_in_recovery()");
+}
+
 void support_postgresql_promote(const support_postgresql *standby)
 {
-	if (!ask_bool(standby, "SELECT pg_promote(true, 30)"))
+	support_postgresql asked = *standby;
+
+	/* Not told to wait: its snapshot would hold up what is still to be replayed, for as long as it waits. */
+	ask_bool(standby, "SELECT pg_promote(false)");
+	if (!support_eventually(is_primary, &asked, SUPPORT_PATIENCE_MS))
 		die_with_log(standby, "cannot be promoted");
 }
 
 /* ---- ending -------------------------------------------------------------------------------------------------- */
 
-/* Each of the postmaster's children has a process group of its own. */
-static void signal_children(const support_postgresql *server, int signal_number)
+/* The postmaster's children, "12 34 "; each has a process group of its own. Owned. */
+static char *list_children(const support_postgresql *server)
 {
 	char path[64];
-	char *rest;
-	char *children;
 
 	snprintf(path, sizeof path, "/proc/%ld/task/%ld/children", (long)server->process.pid,
 		 (long)server->process.pid);
-	children = support_read_file(path, NULL);
-	rest = children;
+	return support_read_file(path, NULL);
+}
+
+static void signal_all(const char *processes, int signal_number)
+{
+	char *rest = (char *)(uintptr_t)processes;
+
 	for (long pid; rest && (pid = strtol(rest, &rest, 10)) > 0;)
 		kill((pid_t)pid, signal_number);
-	free(children);
+}
+
+/* Is the process in one of these states (proc(5)), or gone altogether? */
+static bool is_in_state(long pid, const char *states)
+{
+	char path[64];
+	char *stat;
+	const char *after_name;
+	bool is;
+
+	snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+	stat = support_read_file(path, NULL);
+	after_name = stat ? strrchr(stat, ')') : NULL;
+	is = !after_name || after_name[1] == '\0' || strchr(states, after_name[2]) != NULL;
+	free(stat);
+	return is;
+}
+
+static bool is_stopped(void *process)
+{
+	return is_in_state(((const support_process *)process)->pid, "TZ");
+}
+
+static bool have_ended(void *processes)
+{
+	char *rest = processes;
+
+	for (long pid; rest && (pid = strtol(rest, &rest, 10)) > 0;) {
+		if (!is_in_state(pid, "ZX"))
+			return false;
+	}
+	return true;
 }
 
 void support_postgresql_stop(support_postgresql *server)
@@ -220,9 +310,17 @@ void support_postgresql_stop(support_postgresql *server)
 
 void support_postgresql_kill(support_postgresql *server)
 {
-	/* The postmaster first: it would start the killed ones anew. */
+	char *children;
+
+	/* The postmaster first: it would start the killed ones anew. But it ends last: until its children have, a new
+	 * server would find them at its data. */
 	support_process_signal(&server->process, SIGSTOP);
-	signal_children(server, SIGKILL);
+	support_eventually(is_stopped, &server->process, SUPPORT_PATIENCE_MS);
+	children = list_children(server);
+	signal_all(children, SIGKILL);
+	if (!support_eventually(have_ended, children, SUPPORT_PATIENCE_MS))
+		die_with_log(server, "cannot be killed");
+	free(children);
 	support_process_fini(&server->process);
 }
 
@@ -233,13 +331,22 @@ void support_postgresql_restart(support_postgresql *server)
 
 void support_postgresql_freeze(const support_postgresql *server)
 {
+	support_process process = server->process;
+	char *children;
+
 	kill(server->process.pid, SIGSTOP);
-	signal_children(server, SIGSTOP);
+	support_eventually(is_stopped, &process, SUPPORT_PATIENCE_MS);
+	children = list_children(server);
+	signal_all(children, SIGSTOP);
+	free(children);
 }
 
 void support_postgresql_thaw(const support_postgresql *server)
 {
-	signal_children(server, SIGCONT);
+	char *children = list_children(server);
+
+	signal_all(children, SIGCONT);
+	free(children);
 	kill(server->process.pid, SIGCONT);
 }
 
