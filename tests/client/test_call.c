@@ -614,6 +614,23 @@ static void a_commit_that_was_not_written_is_settled(void **state)
 	assert_int_equal(orm_commit_outcome(f->s), ORM_ESTATE);
 }
 
+/* The server lives, but had lost its database in the midst of it. */
+static void a_commit_that_the_database_did_not_do_can_be_made_again(void **state)
+{
+	static const Ormd__V1__CommitOutcome outcomes[] = {ORMD__V1__COMMIT_OUTCOME__OUTCOME_ABORTED};
+	fixture *f = *state;
+
+	orm_add(f->s, User, .name = "Alice");
+	fake_server_fail(f->server, "Commit", ORM_EUNKNOWN, "the connection was lost during the commit");
+	fake_server_set_outcomes(f->server, outcomes, 1);
+	assert_int_equal(orm_commit(f->s), ORM_ERETRY);
+	assert_error(f->s, ORM_ERETRY, "nothing was written");
+	ASKED("Commit +1\nCommitStatus 1\n");
+	orm_session_clear_error(f->s);
+	assert_int_equal(orm_commit(f->s), ORM_OK);
+	ASKED("Commit 2 +1\n"); /* under a new number */
+}
+
 static void a_commit_that_cannot_be_settled_can_be_asked_for_later(void **state)
 {
 	static const Ormd__V1__CommitOutcome unknown[] = {ORMD__V1__COMMIT_OUTCOME__OUTCOME_UNKNOWN};
@@ -683,6 +700,7 @@ int main(void)
 		TEST(a_commit_that_was_written_is_settled),
 		TEST(a_commit_whose_answer_was_not_kept_is_settled),
 		TEST(a_commit_that_was_not_written_is_settled),
+		TEST(a_commit_that_the_database_did_not_do_can_be_made_again),
 		TEST(a_commit_that_cannot_be_settled_can_be_asked_for_later),
 		TEST(a_commit_without_an_answer_in_time_is_unknown),
 	};
