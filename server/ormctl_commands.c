@@ -80,7 +80,7 @@ static int ask_sessions(ormctl *ctl, const Ormd__V1__SessionsReply **reply)
 static int show_sessions(const Ormd__V1__SessionsReply *reply)
 {
 	static const char *const headings[] = {"ID",       ">AGE",     ">PARTICIPANTS", ">REV",     ">OBJECTS", ">NEW",
-					       ">CHANGED", ">DELETED", ">MEMORY",       "ON DEATH", "NAME"};
+					       ">CHANGED", ">DELETED", ">MEMORY",       ">TRANSACTION", "ON DEATH", "NAME"};
 	ormctl_table table;
 	int code;
 
@@ -98,6 +98,8 @@ static int show_sessions(const Ormd__V1__SessionsReply *reply)
 		ormctl_table_add(&table, "%" PRIu64, session->pending_changed);
 		ormctl_table_add(&table, "%" PRIu64, session->pending_deleted);
 		ormctl_table_add(&table, "%s", ormctl_size(session->memory, text));
+		ormctl_table_add(&table, "%s",
+				 session->has_transaction_ms ? ormctl_duration(session->transaction_ms, text) : "-");
 		ormctl_table_add(&table, "%s",
 				 session->on_death == ORMD__V1__ON_DEATH__ON_DEATH_KEEP ? "keep" : "roll back");
 		ormctl_table_add(&table, "%s", session_name(session));

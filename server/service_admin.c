@@ -192,6 +192,8 @@ static Ormd__V1__SessionInfo *describe_host(const ormd_host *host, orm_arena *ar
 	info->memory = session.memory;
 	info->has_on_death = true;
 	info->on_death = (Ormd__V1__OnDeath)session.on_death;
+	info->has_transaction_ms = session.in_transaction;
+	info->transaction_ms = (uint64_t)(session.in_transaction_us / 1000);
 	return describe_members(host, now_us, arena, info) ? info : NULL;
 }
 

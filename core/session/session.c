@@ -118,6 +118,8 @@ void ormd_session_info_get(const ormd_session *session, ormd_session_info *info)
 		.revision = session->revision,
 		.memory = ormd_unit_memory(session),
 		.on_death = session->on_death,
+		.in_transaction = session->pin != NULL,
+		.in_transaction_us = session->pin ? orm_clock_us() - session->pinned_us : 0,
 	};
 	for (uint16_t i = 0; i < session->registry->n_mappers; i++) {
 		const ormd_mapper_unit *unit = &session->mappers[i];

@@ -300,6 +300,8 @@ typedef struct ormd_session_info {
 	uint64_t      n_objects, n_new, n_changed, n_deleted;
 	size_t        memory; /* bytes */
 	ormd_on_death on_death;
+	bool          in_transaction;    /* of the database, with its locks */
+	int64_t       in_transaction_us; /* for how long */
 } ormd_session_info;
 void ormd_session_info_get(const ormd_session *session, ormd_session_info *info);
 

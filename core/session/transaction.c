@@ -33,6 +33,7 @@ static orm_status begin(ormd_session *session, ormd_lock lock, int64_t deadline_
 	session->pin = ormd_database_pin(session->database, session->isolation, deadline_us, error);
 	if (!session->pin)
 		return error->code;
+	session->pinned_us = orm_clock_us();
 	session->pin_until_us =
 		session->max_transaction_ms ? orm_deadline_in_ms(session->max_transaction_ms) : ORM_NO_DEADLINE;
 	return ORM_OK;

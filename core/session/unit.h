@@ -97,6 +97,7 @@ struct ormd_session {
 	orm_isolation isolation;
 	int64_t max_transaction_ms; /* 0: no limit */
 	ormd_connection *pin;       /* its transaction (transaction.h); NULL: none */
+	int64_t pinned_us;          /* since when */
 	int64_t pin_until_us;       /* then it is rolled back */
 	orm_error lost;             /* why the transaction is gone; until a rollback */
 

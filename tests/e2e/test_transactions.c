@@ -319,6 +319,35 @@ static void locked_row_is_current_and_held(void **state)
 	orm_disconnect(db);
 }
 
+/* Does ormctl's list of sessions say that one has a transaction open? */
+static bool ormctl_sees_a_transaction(const test_place *place)
+{
+	char                  path[SUPPORT_PATH_SIZE];
+	const char           *argv[] = {getenv("ORMCTL"), "--address", place->ormd.address, "--json", "sessions", NULL};
+	const support_command run = {.argv = argv, .stdout_path = support_join(path, place->directory, "sessions"), .stderr_path = path};
+	remove(path);
+	assert_int_equal(support_run(&run, SUPPORT_PATIENCE_MS), 0);
+	char *text = support_read_file(path, NULL);
+	bool  sees = strstr(text, "\"transaction_ms\"") != NULL;
+	free(text);
+	return sees;
+}
+
+static void ormctl_tells_who_has_a_transaction_open(void **state)
+{
+	const test_place *place = *state;
+	orm_db           *db = connect_and_fill(place);
+	orm_session      *session = orm_session_open(db);
+	assert_non_null(orm_get(session, Counter, 1));
+	assert_false(ormctl_sees_a_transaction(place));
+	assert_non_null(orm_get_for_update(session, Counter, 1));
+	assert_true(ormctl_sees_a_transaction(place));
+	assert_int_equal(orm_rollback(session), ORM_OK);
+	assert_false(ormctl_sees_a_transaction(place));
+	orm_session_close(session);
+	orm_disconnect(db);
+}
+
 static void unsent_edits_outlive_the_lock(void **state)
 {
 	const test_place *place = *state;
@@ -692,6 +721,7 @@ int main(int argc, char **argv)
 		TEST(serializable_units_keep_one_doctor_on_call),
 		TEST(each_job_is_done_once),
 		TEST(locked_row_is_current_and_held),
+		TEST(ormctl_tells_who_has_a_transaction_open),
 		TEST(unsent_edits_outlive_the_lock),
 		TEST(counts_lock_nothing),
 		TEST(failed_commit_leaves_lock_and_unit),
