@@ -112,7 +112,8 @@ static void drop_given_up(get *g)
 	g->n_missing = n;
 }
 
-static orm_status read_missing(get *g, int64_t deadline_us)
+/* *again: the connection was lost, and another may do better. */
+static orm_status try_to_read(get *g, int64_t deadline_us, bool *again)
 {
 	ormd_install install = {.session = g->session};
 	ormd_select_by select = {.mapper = g->mapper,
@@ -126,6 +127,7 @@ static orm_status read_missing(get *g, int64_t deadline_us)
 	orm_status status = ORM_OK;
 	bool done = false;
 
+	*again = false;
 	if (!reader)
 		return g->error->code;
 	if (!vectors || !orm_batch_builder_init(&builder, g->mapper, NULL, 0))
@@ -147,7 +149,16 @@ static orm_status read_missing(get *g, int64_t deadline_us)
 	}
 	ormd_select_by_fini(&select);
 	orm_batch_builder_fini(&builder);
+	*again = reader != g->session->pin && ormd_session_lost_reader(reader, status);
 	return ormd_session_give_connection(g->session, reader, status, g->error);
+}
+
+static orm_status read_missing(get *g, int64_t deadline_us)
+{
+	bool again = false;
+	const orm_status status = try_to_read(g, deadline_us, &again);
+
+	return again ? try_to_read(g, deadline_us, &again) : status;
 }
 
 static orm_status build(get *g, const ormd_rows **rows, size_t *n_rows)

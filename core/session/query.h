@@ -90,6 +90,7 @@ struct ormd_query {
 	ormd_cursor *cursor;
 	ormd_read_ahead *ahead; /* on that cursor, or a scan's */
 	bool statement_done;
+	bool has_read; /* a parcel, so that it cannot begin again */
 	size_t next_parent;  /* without a statement */
 	size_t first_parent; /* of the objects at hand */
 	size_t n_at_hand;

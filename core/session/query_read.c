@@ -144,14 +144,31 @@ static orm_status read_rows(ormd_query *query, ormd_parcel *parcel, size_t max_s
 	return ormd_loads_collect_rows(query, &batch, error);
 }
 
+/* Nothing of the result has been delivered: it may as well be another connection's. */
+static bool begin_again(ormd_query *query, orm_status status)
+{
+	if (!query->has_statement || query->has_read || !ormd_session_lost_reader(query->reader, status))
+		return false;
+	ormd_query_end_reading(query);
+	return true;
+}
+
+static orm_status count_rows(ormd_query *query, ormd_connection *connection, int64_t *count, orm_error *error)
+{
+	const orm_status status = use_connection(query, connection, error);
+
+	return status == ORM_OK ? ormd_select_integer(query->connection, query->sql.data, query->parameters,
+						      query->n_parameters, count, error)
+				: status;
+}
+
 orm_status ormd_query_read_count(ormd_query *query, ormd_connection *connection, orm_error *error)
 {
 	int64_t count = 0;
-	orm_status status = use_connection(query, connection, error);
+	orm_status status = count_rows(query, connection, &count, error);
 
-	if (status == ORM_OK)
-		status = ormd_select_integer(query->connection, query->sql.data, query->parameters, query->n_parameters,
-					     &count, error);
+	if (begin_again(query, status))
+		status = count_rows(query, connection, &count, error);
 	query->count = (uint64_t)count;
 	query->statement_done = true;
 	return status;
@@ -346,6 +363,12 @@ orm_status ormd_query_read(ormd_query *query, ormd_connection *connection, size_
 	if (ormd_query_all_read(query))
 		return ORM_OK;
 	status = read_parcel(query, connection, max_size, parcel, error);
+	if (begin_again(query, status)) {
+		ormd_parcel_free(*parcel);
+		*parcel = NULL;
+		status = read_parcel(query, connection, max_size, parcel, error);
+	}
+	query->has_read = query->has_read || status == ORM_OK;
 	if (status != ORM_OK) {
 		ormd_parcel_free(*parcel);
 		*parcel = NULL;

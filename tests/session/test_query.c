@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 
 #define PIECE_SIZE 4096
 
@@ -344,6 +345,56 @@ static void readers_are_given_back(void **state)
 		ormd_query_close(queries[i]);
 }
 
+/* A driver whose next question finds the connection lost. */
+static const ormd_driver *real_driver;
+static ormd_driver deaf_driver;
+
+static ormd_cursor *query_lost(ormd_connection *connection, const char *sql, const orm_value *parameters,
+			       size_t n_parameters, const uint8_t *types, size_t n_types, orm_error *error)
+{
+	(void)sql;
+	(void)parameters;
+	(void)n_parameters;
+	(void)types;
+	(void)n_types;
+	connection->driver = real_driver;
+	connection->lost = true;
+	orm_fail(error, ORM_EUNAVAILABLE, "the connection to the database was lost");
+	return NULL;
+}
+
+static void lose_next_reader(fixture *f)
+{
+	ormd_connection *reader = ormd_database_take_reader(f->database, ORM_NO_DEADLINE, &f->error);
+
+	assert_non_null(reader);
+	real_driver = reader->driver;
+	deaf_driver = *real_driver;
+	deaf_driver.query = query_lost;
+	reader->driver = &deaf_driver;
+	ormd_database_give_reader(f->database, reader);
+}
+
+static void reading_goes_on_by_another_connection(void **state)
+{
+	fixture *f = *state;
+	const ormd_order by_id = {.column = 0};
+	ormd_select select = all_of(f, "User");
+
+	add_users(f, 3);
+	lose_next_reader(f);
+	assert_int_not_equal(find_one(f, "User", 2), 0);
+	lose_next_reader(f);
+	select.order = &by_id;
+	select.n_order = 1;
+	assert_string_equal(select_text(f, &select, "id", NULL), "1 2 3");
+	lose_next_reader(f);
+	select.order = NULL;
+	select.n_order = 0;
+	select.result = ORMD_COUNT;
+	assert_int_equal(count(f, &select), 3);
+}
+
 static void cell_that_does_not_fit_names_the_model(void **state)
 {
 	fixture *f = *state;
@@ -649,6 +700,7 @@ int main(void)
 		TEST(query_given_up_while_it_is_read_ahead_leaves_nothing_behind),
 		TEST(row_that_cannot_be_read_fails_the_query_when_its_turn_comes),
 		TEST(readers_are_given_back),
+		TEST(reading_goes_on_by_another_connection),
 		TEST(cell_that_does_not_fit_names_the_model),
 		TEST(pending_rows_are_seen_as_after_the_commit),
 		TEST(pending_objects_are_found_again),
