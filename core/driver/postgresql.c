@@ -173,8 +173,8 @@ static bool is_closed(ormd_connection *base)
 
 /*
  * Ends the transaction; only this may be in doubt. Also when somebody cancels it while it waits for the synchronous
- * standby: then the server says COMMIT all the same, after a warning that the standby may not have it. To be on the safe
- * side, any warning counts, and asking for the commit's id waits for the standby again.
+ * standby: then the server says COMMIT all the same, after a warning that the standby may not have it. To be on the
+ * safe side, any warning counts, and asking for the commit's id waits for the standby again.
  */
 static orm_status send_commit(pg_connection *connection, orm_error *error)
 {
@@ -190,9 +190,10 @@ static orm_status send_commit(pg_connection *connection, orm_error *error)
 	else if (strcmp(PQcmdStatus(result), "COMMIT") != 0)
 		status = fail_ended(error);
 	else if (connection->commit_warned)
-		status = orm_fail(error, ORM_EUNKNOWN,
-				  "the commit was answered with a warning: the database server may have given up waiting "
-				  "for its synchronous standby");
+		status = orm_fail(
+			error, ORM_EUNKNOWN,
+			"the commit was answered with a warning: the database server may have given up waiting "
+			"for its synchronous standby");
 	PQclear(result);
 	/* The answer is what counts; if the connection fails after it, the next user of the connection will hear. */
 	if (!connection->base.lost)

@@ -70,6 +70,16 @@ pg_cancel *ormd_pg_cancel_start(PGconn *handle)
 	return cancel;
 }
 
+bool ormd_pg_cancel_is_done(pg_cancel *cancel)
+{
+	pthread_mutex_lock(&cancel->lock);
+
+	const bool done = cancel->done;
+
+	pthread_mutex_unlock(&cancel->lock);
+	return done;
+}
+
 bool ormd_pg_cancel_end(pg_cancel *cancel, int64_t deadline_us)
 {
 	struct timespec until;

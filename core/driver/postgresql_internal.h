@@ -81,11 +81,12 @@ typedef struct pg_connection {
 	orm_isolation isolation;
 	bool in_block; /* as the server said last, or will when it comes to it */
 
-	int wake_fd;         /* written by `interrupt` */
-	orm_status stopping; /* why what runs is being cancelled; ORM_OK: it is not */
-	int64_t stop_by_us;  /* when to give up on that, and on the connection */
+	int wake_fd;          /* written by `interrupt` */
+	orm_status stopping;  /* why what runs is being cancelled; ORM_OK: it is not */
+	int64_t stop_by_us;   /* when to give up on that, and on the connection */
+	int64_t ask_again_us; /* when to cancel once more */
 	pg_cancel *cancel;
-	bool must_finish; /* a commit: nothing cancels it */
+	bool must_finish;   /* a commit: nothing cancels it */
 	bool commit_warned; /* the server had a warning about it */
 
 	orm_arena scratch; /* one statement's encoded parameters */
@@ -155,6 +156,7 @@ void ormd_pg_end_text(pg_connection *connection);
 
 /* Ask the server, from a thread of its own, to cancel what the connection runs. NULL: it cannot be asked. */
 pg_cancel *ormd_pg_cancel_start(PGconn *handle);
+bool ormd_pg_cancel_is_done(pg_cancel *cancel); /* the server has been told */
 /* Wait until it has been asked, and end. False: not by then, so that it may still hit something later. */
 bool ormd_pg_cancel_end(pg_cancel *cancel, int64_t deadline_us);
 

@@ -13,8 +13,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-#define STOP_US                                                                                                        \
-	3000000 /* for a cancelled statement to end; and for a commit whose deadline has passed to be answered */
+#define STOP_US      3000000 /* for a cancelled statement to end */
+#define ASK_AGAIN_US 250000  /* in between */
 
 /* ---- waiting ------------------------------------------------------------------------------------------------ */
 
@@ -33,6 +33,17 @@ void ormd_pg_stop(pg_connection *connection, orm_status reason)
 		return;
 	connection->stopping = reason;
 	connection->stop_by_us = orm_clock_us() + STOP_US;
+	connection->ask_again_us = orm_clock_us() + ASK_AGAIN_US;
+	connection->cancel = ormd_pg_cancel_start(connection->handle);
+}
+
+/* A server that has not begun with the statement passes over what cancels it. */
+static void stop_again(pg_connection *connection)
+{
+	connection->ask_again_us = orm_clock_us() + ASK_AGAIN_US;
+	if (!connection->cancel || !ormd_pg_cancel_is_done(connection->cancel))
+		return;
+	(void)ormd_pg_cancel_end(connection->cancel, 0);
 	connection->cancel = ormd_pg_cancel_start(connection->handle);
 }
 
@@ -56,8 +67,11 @@ orm_status ormd_pg_wait(pg_connection *connection, short events, orm_error *erro
 {
 	for (;;) {
 		const int64_t deadline = deadline_of(connection);
-		const int64_t left = deadline ? orm_deadline_left_ms(deadline) : -1;
-		const bool may_stop = connection->stopping == ORM_OK && !connection->must_finish;
+		const bool is_stopping = connection->stopping != ORM_OK;
+		const bool may_stop = !is_stopping && !connection->must_finish;
+		const bool asks_again = is_stopping && connection->ask_again_us < deadline;
+		const int64_t until = asks_again ? connection->ask_again_us : deadline;
+		const int64_t left = until ? orm_deadline_left_ms(until) : -1;
 		struct pollfd fds[2] = {{.fd = PQsocket(connection->handle), .events = events},
 					{.fd = connection->wake_fd, .events = POLLIN}};
 		const int n = poll(fds, may_stop ? 2 : 1, left > INT_MAX ? INT_MAX : (int)left);
@@ -73,6 +87,8 @@ orm_status ormd_pg_wait(pg_connection *connection, short events, orm_error *erro
 			if (!may_stop)
 				return ormd_pg_lose(connection, error);
 			ormd_pg_stop(connection, ORM_ETIMEOUT);
+		} else if (n == 0 && is_stopping && orm_clock_us() >= connection->ask_again_us) {
+			stop_again(connection);
 		}
 	}
 }

@@ -55,7 +55,8 @@ static pg_statement *make_statement(pg_connection *connection, const statement_k
 	statement->sql = sql;
 	statement->n_types = key->n_types;
 	if (size <= ORMD_MAX_CACHED_SQL)
-		end_statement(connection, ormd_statement_cache_put(&connection->statements.cache, hash, &statement->base));
+		end_statement(connection,
+			      ormd_statement_cache_put(&connection->statements.cache, hash, &statement->base));
 	return statement;
 }
 
@@ -82,8 +83,7 @@ pg_statement *ormd_pg_look_up(pg_connection *connection, const char *sql, const 
 {
 	const statement_key key = {.sql = sql, .types = types, .n_types = n_types};
 	const uint64_t hash = orm_hash_bytes(sql, strlen(sql)) ^ orm_hash_bytes(types, n_types * sizeof *types);
-	pg_statement *statement =
-		ormd_statement_cache_find(&connection->statements.cache, hash, same_statement, &key);
+	pg_statement *statement = ormd_statement_cache_find(&connection->statements.cache, hash, same_statement, &key);
 
 	return statement ? statement : make_statement(connection, &key, hash, error);
 }

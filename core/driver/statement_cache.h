@@ -31,7 +31,8 @@ void ormd_statement_cache_init(ormd_statement_cache *cache, size_t max_statement
 /* The statement with this key, which becomes the newest; or NULL. */
 void *ormd_statement_cache_find(ormd_statement_cache *cache, uint64_t hash, orm_map_equal *equal, const void *key);
 
-/* Keep it, as the newest. Returns what must leave for it, for the caller to end, or NULL. Without memory it is not kept. */
+/* Keep it, as the newest. Returns what must leave for it, for the caller to end, or NULL. Without memory it is not
+ * kept. */
 void *ormd_statement_cache_put(ormd_statement_cache *cache, uint64_t hash, ormd_cached_statement *statement);
 
 /* Take out the one that has been out of use for longest, for the caller to end; NULL: all are in use. */

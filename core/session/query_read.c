@@ -78,8 +78,8 @@ static void end_ahead(ormd_query *query)
 static orm_status fetch(ormd_query *query, ormd_cursor *cursor, ormd_parcel *parcel, size_t max_size, size_t *n_rows,
 			bool *done, orm_error *error)
 {
-	const bool alone = query->connection == query->reader &&
-			   ormd_query_next_load(query, 0, false) == query->n_loads;
+	const bool alone =
+		query->connection == query->reader && ormd_query_next_load(query, 0, false) == query->n_loads;
 	orm_status status;
 
 	if (query->ahead)
@@ -147,9 +147,13 @@ static orm_status read_rows(ormd_query *query, ormd_parcel *parcel, size_t max_s
 /* Nothing of the result has been delivered: it may as well be another connection's. */
 static bool begin_again(ormd_query *query, orm_status status)
 {
-	if (!query->has_statement || query->has_read || !ormd_session_lost_reader(query->reader, status))
+	if (query->has_read || !ormd_session_lost_reader(query->reader, status))
 		return false;
 	ormd_query_end_reading(query);
+	if (query->next_load < query->n_loads) {
+		query->loads[query->next_load].begun = false;
+		query->loads[query->next_load].select.next = 0;
+	}
 	return true;
 }
 

@@ -18,16 +18,9 @@
  * a unit asks for that, because its rows hold each other. The action RESTRICT itself is never put off.
  */
 static const char *const type_names[ORM_TYPE_MAX + 1] = {
-	[ORM_BOOL] = "BOOLEAN",
-	[ORM_INT32] = "INTEGER",
-	[ORM_INT64] = "BIGINT",
-	[ORM_DOUBLE] = "DOUBLE PRECISION",
-	[ORM_BYTES] = "BYTEA",
-	[ORM_DATE] = "DATE",
-	[ORM_TIME] = "TIME",
-	[ORM_DATETIME] = "TIMESTAMPTZ",
-	[ORM_UUID] = "UUID",
-	[ORM_JSON] = "JSON",
+	[ORM_BOOL] = "BOOLEAN", [ORM_INT32] = "INTEGER", [ORM_INT64] = "BIGINT", [ORM_DOUBLE] = "DOUBLE PRECISION",
+	[ORM_BYTES] = "BYTEA",  [ORM_DATE] = "DATE",     [ORM_TIME] = "TIME",    [ORM_DATETIME] = "TIMESTAMPTZ",
+	[ORM_UUID] = "UUID",    [ORM_JSON] = "JSON",
 };
 
 static void put_type(const orm_column *column, bool generated, orm_buffer *out)

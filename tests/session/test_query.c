@@ -393,6 +393,43 @@ static void reading_goes_on_by_another_connection(void **state)
 	select.n_order = 0;
 	select.result = ORMD_COUNT;
 	assert_int_equal(count(f, &select), 3);
+
+	/* A refresh. */
+	const uint64_t user = find_one(f, "User", 2);
+	const ormd_rows *rows;
+	const uint64_t *missing;
+	size_t n_rows, n_missing;
+
+	outside(f, "UPDATE users SET name = 'else' WHERE id = 2");
+	lose_next_reader(f);
+	assert_ok(f, ormd_session_refresh(f->session, f->participant, &user, 1, 0, &f->arena, &rows, &n_rows, &missing,
+					  &n_missing, &f->error));
+	assert_int_equal(n_missing, 0);
+	assert_string_equal(values_of(f, user, "name"), "'else'");
+}
+
+static void relatives_are_loaded_by_another_connection(void **state)
+{
+	fixture *f = *state;
+	const orm_relationship *posts = relationship_of(f, "User", "posts");
+	ormd_query *query = NULL;
+	ormd_piece piece = {0};
+	uint64_t user;
+
+	add_users(f, 2);
+	outside(f, "INSERT INTO posts(id, title, user_id) VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 1)");
+	user = find_one(f, "User", 1);
+	lose_next_reader(f);
+	f->finished = ORM_EINTERNAL;
+	assert_ok(f, ormd_load_open(f->session, f->participant, posts, &user, 1, NULL, note_finished, f, &query,
+				    &f->error));
+	assert_ok(f, wait_finished(f));
+	assert_ok(f, ormd_query_next(query, PIECE_SIZE, &piece, &f->error));
+	assert_true(piece.last);
+	assert_int_equal(piece.n_related, 1);
+	assert_int_equal(piece.related[0].n_rows, 2);
+	assert_int_equal(piece.n_loaded, 1);
+	ormd_query_close(query);
 }
 
 static void cell_that_does_not_fit_names_the_model(void **state)
@@ -701,6 +738,7 @@ int main(void)
 		TEST(row_that_cannot_be_read_fails_the_query_when_its_turn_comes),
 		TEST(readers_are_given_back),
 		TEST(reading_goes_on_by_another_connection),
+		TEST(relatives_are_loaded_by_another_connection),
 		TEST(cell_that_does_not_fit_names_the_model),
 		TEST(pending_rows_are_seen_as_after_the_commit),
 		TEST(pending_objects_are_found_again),
