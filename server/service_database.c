@@ -48,14 +48,16 @@ typedef orm_status schema_change(ormd_database *database, const orm_registry *re
                                  orm_error *error);
 
 /* For its turn, which a session's transaction may have. */
-static void wait_for_change(ormd_daemon *daemon, schema_change *change, const orm_registry *registry, int64_t deadline_us, uint32_t *n_tables,
-                            orm_error *error)
+static orm_status wait_for_change(ormd_daemon *daemon, schema_change *change, const orm_registry *registry, int64_t deadline_us,
+                                  uint32_t *n_tables, orm_error *error)
 {
+	orm_status status;
 	if (rpc_server_begin_wait(daemon->rpc))
-		change(daemon->database, registry, deadline_us, n_tables, error);
+		status = change(daemon->database, registry, deadline_us, n_tables, error);
 	else
-		orm_fail(error, ORM_ELIMIT, "too many calls wait for their turn in the database; try again later");
+		status = orm_fail(error, ORM_ELIMIT, "too many calls wait for their turn in the database; try again later");
 	rpc_server_end_wait(daemon->rpc);
+	return status;
 }
 
 static void change_schema(rpc_call *call, const ProtobufCMessage *message, ormd_daemon *daemon, schema_change *change)
@@ -64,11 +66,12 @@ static void change_schema(rpc_call *call, const ProtobufCMessage *message, ormd_
 	const orm_registry            *registry = ormd_daemon_find_registry(daemon, request->registry);
 	orm_error                      error = {0};
 	uint32_t                       n_tables = 0;
+	orm_status                     status;
 	if (!registry)
-		orm_fail(&error, ORM_ELOST, "the server has been restarted and does not know these models: connect again");
+		status = orm_fail(&error, ORM_ELOST, "the server has been restarted and does not know these models: connect again");
 	else
-		wait_for_change(daemon, change, registry, rpc_call_deadline(call), &n_tables, &error);
-	if (error.code < 0) {
+		status = wait_for_change(daemon, change, registry, rpc_call_deadline(call), &n_tables, &error);
+	if (status < 0) {
 		ormd_fail_call(call, &error, NULL);
 		return;
 	}

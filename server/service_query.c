@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Cells of one piece of a result, bytes: large enough to be worth a round trip, small enough to overlap reading with using. */
+/* Cells of one piece of a result, bytes: large enough to be worth a round trip, small enough to overlap reading with using, and for the message to fit
+   a local socket's buffer. */
 #define PIECE_SIZE (128 * 1024)
 
 /* ---- streams ---- */
@@ -70,16 +71,19 @@ static ormd_turn run_pull(ormd_host *host, ormd_task *task)
 	Ormd__V1__QueryReply reply = ORMD__V1__QUERY_REPLY__INIT;
 	ormd_piece           piece = {0};
 	orm_error            error = {0};
+	orm_status           status;
 	bool                 waits = ormd_session_may_wait(host->session);
 	if (waits) /* another session's call, that is: what can be had is all the same */
 		rpc_server_begin_wait(host->daemon->rpc);
 	if (host->ended)
-		orm_fail(&error, ORM_ELOST, "the session has ended");
-	else if (ormd_query_next(stream->query, PIECE_SIZE, &piece, &error) == ORM_OK)
-		encode_piece(stream, &piece, rpc_pull_arena(pull), &reply, &error);
+		status = orm_fail(&error, ORM_ELOST, "the session has ended");
+	else
+		status = ormd_query_next(stream->query, PIECE_SIZE, &piece, &error);
+	if (status == ORM_OK)
+		status = encode_piece(stream, &piece, rpc_pull_arena(pull), &reply, &error);
 	if (waits)
 		rpc_server_end_wait(host->daemon->rpc);
-	if (error.code < 0)
+	if (status < 0)
 		ormd_fail_pull(pull, &error);
 	else
 		rpc_pull_send(pull, &reply.base, piece.last);

@@ -8,8 +8,11 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
+#include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -87,19 +90,130 @@ static void tell(const house *this, const crash_witness *witness, const char *na
 
 /* ---- sessions ---------------------------------------------------------------------------------------------------- */
 
-/* All of ormd's sessions but those that do nothing; who dies in the midst of COMMIT is left to chance. */
-static int end_sessions(const house *this)
-{
-	static const char *const sql[] = {
-		[ENGINE_POSTGRESQL] = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE "
-				      "application_name = 'ormd' AND state <> 'idle'",
-		[ENGINE_MARIADB] =
-			"BEGIN NOT ATOMIC DECLARE n INTEGER DEFAULT 0; DECLARE CONTINUE HANDLER FOR 1094 BEGIN "
-			"END; FOR one IN (SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> "
-			"CONNECTION_ID() AND COMMAND <> 'Sleep') DO KILL one.ID; SET n = n + 1; END FOR; SELECT "
-			"n; END"};
+/* Sessions that meet a condition, in the engine's own words. */
+typedef struct sessions {
+	const char *postgresql; /* on pg_stat_activity */
+	const char *mariadb;    /* on information_schema.PROCESSLIST */
+} sessions;
 
-	return (int)engine_ask_number(this->url, sql[engine_under_test()]);
+static const sessions busy = {"application_name = 'ormd' AND state <> 'idle'", "COMMAND <> 'Sleep'"};
+static const sessions blocked = {"wait_event_type = 'Lock'", "STATE LIKE 'Waiting for table%'"};
+static const sessions asleep = {"wait_event = 'PgSleep'", "STATE = 'User sleep'"};
+
+static int ask_about(const house *this, const char *postgresql, const char *mariadb, const sessions *which)
+{
+	const bool is_postgresql = engine_under_test() == ENGINE_POSTGRESQL;
+	char sql[600];
+
+	snprintf(sql, sizeof sql, is_postgresql ? postgresql : mariadb,
+		 is_postgresql ? which->postgresql : which->mariadb);
+	return (int)engine_ask_number(this->url, sql);
+}
+
+/* How many were ended. */
+static int end_sessions(const house *this, const sessions *which)
+{
+	return ask_about(this, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE %s",
+			 "BEGIN NOT ATOMIC DECLARE n INTEGER DEFAULT 0; DECLARE CONTINUE HANDLER FOR 1094 BEGIN "
+			 "END; FOR one IN (SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> "
+			 "CONNECTION_ID() AND %s) DO KILL one.ID; SET n = n + 1; END FOR; SELECT n; END",
+			 which);
+}
+
+typedef struct sessions_wanted {
+	const house *house;
+	const sessions *which;
+} sessions_wanted;
+
+static bool are_there(void *context)
+{
+	const sessions_wanted *wanted = context;
+
+	return ask_about(wanted->house, "SELECT count(*) FROM pg_stat_activity WHERE %s",
+			 "SELECT count(*) FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND %s",
+			 wanted->which) > 0;
+}
+
+static void await_sessions(const house *this, const sessions *which)
+{
+	sessions_wanted wanted = {this, which};
+
+	assert_true(support_eventually(are_there, &wanted, SUPPORT_PATIENCE_MS));
+}
+
+ORM_DECLARE(Page);
+
+struct Page {
+	int64_t id;
+	int64_t number;
+};
+
+static const orm_field Page_fields[] = {
+	{ORM_COLUMN(Page, id), .primary_key = true},
+	{ORM_COLUMN(Page, number)},
+};
+ORM_MODEL(Page, "pages", Page_fields);
+
+static const orm_model *const page_models[] = {&Page_model, NULL};
+
+/* In a process of its own: keep everybody from the table, until the session is ended. */
+static int hold_the_pages(const char *url)
+{
+	char *answer;
+
+	engine_try(url,
+		   engine_of(url) == ENGINE_POSTGRESQL ? "LOCK TABLE pages; SELECT pg_sleep(600)"
+						       : "LOCK TABLES pages WRITE; SELECT SLEEP(600)",
+		   &answer);
+	free(answer);
+	return 0;
+}
+
+typedef struct page_reader {
+	orm_session *session;
+	size_t n_pages;
+	pthread_t thread;
+} page_reader;
+
+static void *read_pages(void *context)
+{
+	page_reader *this = context;
+
+	this->n_pages = orm_all(this->session, Page).len;
+	return NULL;
+}
+
+static void a_read_whose_session_is_ended_is_made_again(void **state)
+{
+	house *this = *state;
+	page_reader reader = {0};
+	support_process holder;
+	orm_db *db;
+	int status;
+
+	if (!this)
+		skip();
+
+	const char *const hold[] = {program_invocation_name, "hold", this->url, NULL};
+
+	db = orm_connect(this->ormd.address, page_models);
+	orm_create_all(db);
+	reader.session = orm_session_open(db);
+	orm_add(reader.session, Page, .number = 7);
+	assert_int_equal(orm_commit(reader.session), ORM_OK);
+	assert_true(support_process_start(&holder, &(support_command){.argv = hold}));
+	await_sessions(this, &asleep);
+	assert_int_equal(pthread_create(&reader.thread, NULL, read_pages, &reader), 0);
+	await_sessions(this, &blocked);
+	assert_int_equal(end_sessions(this, &blocked), 1);
+	end_sessions(this, &asleep);
+	assert_true(support_process_wait(&holder, SUPPORT_PATIENCE_MS, &status));
+	support_process_fini(&holder);
+	assert_int_equal(pthread_join(reader.thread, NULL), 0);
+	assert_string_equal(orm_session_error(reader.session)->message, "");
+	assert_int_equal(reader.n_pages, 1);
+	orm_session_close(reader.session);
+	orm_disconnect(db);
 }
 
 static void sessions_are_ended_during_commits(void **state)
@@ -115,7 +229,7 @@ static void sessions_are_ended_during_commits(void **state)
 	for (int round = 0; round < n_rounds; round++) {
 		crash_witness_wait(&witness);
 		crash_pause_at_most_us(3000);
-		n_kills += end_sessions(this);
+		n_kills += end_sessions(this, &busy); /* who dies in the midst of COMMIT is left to chance */
 	}
 	crash_witness_wait(&witness);
 	crash_witness_end(&witness);
@@ -155,10 +269,13 @@ static void the_server_is_killed_during_commits(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_read_whose_session_is_ended_is_made_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(sessions_are_ended_during_commits, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_server_is_killed_during_commits, set_up, tear_down),
 	};
 	const int client = crash_client_main(argc, argv);
 
+	if (argc == 3 && strcmp(argv[1], "hold") == 0)
+		return hold_the_pages(argv[2]);
 	return client >= 0 ? client : cmocka_run_group_tests(tests, NULL, NULL);
 }
