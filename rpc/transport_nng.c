@@ -15,6 +15,7 @@
 #include <nng/supplemental/tls/tls.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "rpc/transport.h"
 
 enum { QUIET_MS = 50 };
@@ -154,18 +155,14 @@ static void close_transport(rpc_transport *base, bool forked)
 {
 	nng_transport *transport = (nng_transport *)base;
 	pthread_t closer;
-	sigset_t all, before;
 	if (forked) {
 		free(transport);
 		return;
 	}
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &before);
-	if (pthread_create(&closer, NULL, close_when_quiet, transport) == 0)
+	if (orm_thread_start(&closer, close_when_quiet, transport))
 		pthread_detach(closer);
 	else
 		close_when_quiet(transport);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 /*

@@ -296,7 +296,7 @@ ORM_API orm_status orm_flush(orm_session *session);
 
 /*
  * Write the unit of work, atomically, and begin the next. Afterwards every struct holds its generated keys, defaults and versions. ORM_ECONSTRAINT, ORM_ESTALE,
- * ORM_ECONFLICT, ORM_EABORTED: nothing was written. ORM_ELOST: the session is gone, nothing was written. ORM_EUNKNOWN: not known
+ * ORM_ECONFLICT, ORM_EABORTED, ORM_ERETRY: nothing was written. ORM_ELOST: the session is gone, nothing was written. ORM_EUNKNOWN: not known
  * within the timeout, see orm_commit_outcome. A commit of nothing is fine. One call.
  */
 ORM_API orm_status orm_commit(orm_session *session);

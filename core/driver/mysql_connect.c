@@ -16,7 +16,7 @@
 
 #define DEFAULT_BUSY_MS 5000
 #define MAX_STATEMENTS  128 /* of one connection; the server's limit, 16382 by default, is for all of them */
-#define KEEPALIVE_S     30 /* a host that vanished is noticed after four of them */
+#define KEEPALIVE_S     30  /* a host that vanished is noticed after four of them */
 
 /*
  * Wrong values are refused, not bent; NULL division, dates and || are those of the SQL standard, and 0 in a generated

@@ -8,7 +8,6 @@
 #include <errmsg.h>
 #include <stdatomic.h>
 
-#include "base/map.h"
 #include "driver/driver.h"
 #include "driver/statement_cache.h"
 

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 
 struct pg_cancel {
 	PGcancel *handle;
@@ -62,7 +63,7 @@ pg_cancel *ormd_pg_cancel_start(PGconn *handle)
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&cancel->asked, &monotonic);
 	pthread_condattr_destroy(&monotonic);
-	if (!cancel->handle || pthread_create(&thread, NULL, ask, cancel) != 0) {
+	if (!cancel->handle || !orm_thread_start(&thread, ask, cancel)) {
 		free_cancel(cancel);
 		return NULL;
 	}

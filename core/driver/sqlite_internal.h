@@ -6,7 +6,6 @@
 
 #include <sqlite3.h>
 
-#include "base/map.h"
 #include "driver/driver.h"
 #include "driver/statement_cache.h"
 

@@ -149,7 +149,7 @@ static orm_status try_to_read(get *g, int64_t deadline_us, bool *again)
 	}
 	ormd_select_by_fini(&select);
 	orm_batch_builder_fini(&builder);
-	*again = reader != g->session->pin && ormd_session_lost_reader(reader, status);
+	*again = ormd_session_lost_reader(g->session, reader, status);
 	return ormd_session_give_connection(g->session, reader, status, g->error);
 }
 

@@ -90,7 +90,7 @@ struct ormd_query {
 	ormd_cursor *cursor;
 	ormd_read_ahead *ahead; /* on that cursor, or a scan's */
 	bool statement_done;
-	bool has_read; /* a parcel, so that it cannot begin again */
+	bool has_read;       /* a parcel, so that it cannot begin again */
 	size_t next_parent;  /* without a statement */
 	size_t first_parent; /* of the objects at hand */
 	size_t n_at_hand;
@@ -112,7 +112,7 @@ struct ormd_query {
 	ormd_parcel *first_parcel, *last_parcel; /* read, not delivered */
 
 	/* the piece delivered last */
-	size_t piece_size;
+	size_t piece_size; /* that was asked for */
 	orm_arena piece;
 	ormd_parcel *delivered;
 	ormd_parcel *spare;

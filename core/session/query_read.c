@@ -147,7 +147,7 @@ static orm_status read_rows(ormd_query *query, ormd_parcel *parcel, size_t max_s
 /* Nothing of the result has been delivered: it may as well be another connection's. */
 static bool begin_again(ormd_query *query, orm_status status)
 {
-	if (query->has_read || !ormd_session_lost_reader(query->reader, status))
+	if (query->has_read || !ormd_session_lost_reader(query->session, query->reader, status))
 		return false;
 	ormd_query_end_reading(query);
 	if (query->next_load < query->n_loads) {

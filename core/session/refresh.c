@@ -177,7 +177,7 @@ static orm_status refresh_mapper(refresh *r, size_t first, const orm_mapper *map
 	status = read_keys(r, mapper, &keys);
 	if (status == ORM_OK)
 		status = read_rows(r, mapper, keys, r->n_objects);
-	if (r->reader != r->session->pin && ormd_session_lost_reader(r->reader, status)) {
+	if (ormd_session_lost_reader(r->session, r->reader, status)) {
 		ormd_session_give_connection(r->session, r->reader, status, r->error);
 		r->reader = NULL;
 		r->n_found = 0;

@@ -165,6 +165,11 @@ ormd_connection *ormd_session_take_reader(ormd_session *session, int64_t deadlin
 				  : ormd_database_take_reader(session->database, deadline_us, error);
 }
 
+bool ormd_session_lost_reader(const ormd_session *session, const ormd_connection *connection, orm_status status)
+{
+	return status == ORM_EUNAVAILABLE && connection && connection != session->pin && connection->lost;
+}
+
 ormd_connection *ormd_session_take_connection(ormd_session *session, int64_t deadline_us, orm_error *error)
 {
 	if (!ormd_transaction_is_wanted(session))

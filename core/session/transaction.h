@@ -40,11 +40,9 @@ void ormd_transaction_lose(ormd_session *session, orm_status status, const char 
 
 /* A reader, for what needs no transaction: of a replica where that will do. NULL and error. Blocks. */
 ormd_connection *ormd_session_take_reader(ormd_session *session, int64_t deadline_us, orm_error *error);
-/* Is it worth reading the same again from the start, by another reader? This one was lost under it. */
-static inline bool ormd_session_lost_reader(const ormd_connection *reader, orm_status status)
-{
-	return status == ORM_EUNAVAILABLE && reader && reader->lost;
-}
+/* Was a reader lost under what it read? Then another may read the same from the start; a transaction's connection takes
+ * along what it stands for. */
+bool ormd_session_lost_reader(const ormd_session *session, const ormd_connection *connection, orm_status status);
 /* What a call reads by: the transaction's connection, where one is wanted, else a reader. NULL and error. Blocks. */
 ormd_connection *ormd_session_take_connection(ormd_session *session, int64_t deadline_us, orm_error *error);
 orm_status ormd_session_give_connection(ormd_session *session, ormd_connection *connection, orm_status status,

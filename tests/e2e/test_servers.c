@@ -455,24 +455,10 @@ static void a_read_only_session_reads(void **state)
 
 static bool is_replicated(void *context)
 {
-	return engine_ask_number(context, "SELECT count(*) FROM \"notes\"") == 1;
-}
-
-/* The connections that were lost with the replica may fail a call each, as those of any database do. */
-static void check_reads_anew(orm_db *db, int64_t id)
-{
-	for (int i = 0; i < 10; i++) {
-		orm_session *reader = orm_session_open_with(db, &(orm_session_options){.read_only = true});
-		Note        *read = orm_get(reader, Note, id);
-		if (!read && orm_session_error(reader)->code != ORM_EUNAVAILABLE)
-			fail_msg("%s", orm_session_error(reader)->message);
-		if (read)
-			assert_string_equal(read->title, "new");
-		orm_session_close(reader);
-		if (read)
-			return;
-	}
-	fail_msg("nothing was read without the replica");
+	char *answer;
+	bool  is = engine_try(context, "SELECT count(*) FROM \"notes\"", &answer) && strcmp(answer, "1") == 0; /* the table itself may be missing */
+	free(answer);
+	return is;
 }
 
 static void a_read_only_session_reads_from_a_replica(void **state)
@@ -511,7 +497,12 @@ static void a_read_only_session_reads_from_a_replica(void **state)
 
 	/* Without it, from the database itself. */
 	support_postgresql_kill(&standby);
-	check_reads_anew(s.db[0], note->id);
+	reader = orm_session_open_with(s.db[0], &(orm_session_options){.read_only = true});
+	read = orm_get(reader, Note, note->id);
+	if (!read)
+		fail_msg("%s", orm_session_error(reader)->message);
+	assert_string_equal(read->title, "new");
+	orm_session_close(reader);
 	orm_session_close(other);
 	orm_session_close(writer);
 	stop(&s);

@@ -52,6 +52,15 @@ static void append_rows(const ormd_piece *piece, uint16_t column, orm_buffer *te
 	}
 }
 
+static size_t n_rows_of(const ormd_piece *piece)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < piece->n_rows; i++)
+		n += piece->rows[i].n_rows;
+	return n;
+}
+
 static const char *select_text(fixture *f, const ormd_select *select, const char *column,
 			       const ormd_query_options *options)
 {
@@ -281,8 +290,7 @@ static void query_given_up_while_it_is_read_ahead_leaves_nothing_behind(void **s
 	query = open_query(f, &select, NULL);
 	for (n_rows = 0, piece.last = false; !piece.last;) {
 		assert_ok(f, ormd_query_next(query, PIECE_SIZE, &piece, &f->error));
-		for (size_t i = 0; i < piece.n_rows; i++)
-			n_rows += piece.rows[i].n_rows;
+		n_rows += n_rows_of(&piece);
 	}
 	ormd_query_close(query);
 	assert_int_equal(n_rows, 10000);
@@ -307,8 +315,7 @@ static void row_that_cannot_be_read_fails_the_query_when_its_turn_comes(void **s
 	query = open_query(f, &select, NULL);
 	while ((status = ormd_query_next(query, PIECE_SIZE, &piece, &f->error)) == ORM_OK) {
 		assert_false(piece.last);
-		for (size_t i = 0; i < piece.n_rows; i++)
-			n_rows += piece.rows[i].n_rows;
+		n_rows += n_rows_of(&piece);
 	}
 	assert_int_equal(status, ORM_EDATABASE);
 	assert_string_equal(f->error.column, "name");
@@ -584,8 +591,7 @@ static void large_result_over_pending_changes_comes_in_pieces(void **state)
 	while (!piece.last) {
 		assert_ok(f, ormd_query_next(query, PIECE_SIZE, &piece, &f->error));
 		n_pieces++;
-		for (size_t i = 0; i < piece.n_rows; i++)
-			n_rows += piece.rows[i].n_rows;
+		n_rows += n_rows_of(&piece);
 	}
 	ormd_query_close(query);
 	assert_int_equal(n_rows, 30001);

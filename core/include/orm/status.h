@@ -42,7 +42,7 @@ typedef enum orm_status {
 	ORM_ESTATE = -14,       /* not possible in this state of the session or object */
 	ORM_EMODEL = -15,       /* the models of the two sides, or of model and table, differ */
 	ORM_EDATABASE = -16,    /* the engine failed: disk full, I/O error, corruption, SQL it refuses */
-	ORM_ERETRY = -17,       /* another unit was in the way, or the database was lost, and nothing was written: run the whole unit again */
+	ORM_ERETRY = -17,       /* it met another, or lost the database; nothing was written: run the whole unit again */
 	ORM_ECANCELLED = -18,   /* the caller cancelled the call */
 	ORM_EPERM = -19,        /* not permitted for this user */
 	ORM_EUNSUPPORTED = -20, /* the other side, or the engine, does not know this */
